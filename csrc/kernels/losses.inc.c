@@ -1,0 +1,2 @@
+/* losses.inc.c - to be written. */
+#define FN_LOSSES_KERNELS(X)

@@ -1,0 +1,2 @@
+/* optimizers.inc.c - to be written. */
+#define FN_OPTIMIZERS_KERNELS(X)

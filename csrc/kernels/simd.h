@@ -1,0 +1,136 @@
+/* simd.h - the one vector type that kernels are written with, and its operations.
+ *
+ * `vec` is a GNU vector of VL elements of `real` (float or double, set by isa_*.c); its width follows
+ * from the instruction set this file is compiled for. + - * / and comparisons work on it directly;
+ * a * b + c becomes a fused multiply-add where the set has one (-ffp-contract=fast). Intrinsics appear
+ * here only. All functions are static and always inlined: see table.inc.c for why.
+ */
+#ifndef FN_SIMD_H
+#define FN_SIMD_H
+
+#include <stdint.h>
+#include <string.h>
+
+#if defined(__SSE2__)
+#include <immintrin.h>
+#elif defined(__ARM_NEON)
+#include <arm_neon.h>
+#endif
+
+#define FN_INLINE static inline __attribute__((always_inline, unused))
+
+#if defined(__AVX512F__)
+#define FN_VBYTES 64
+#elif defined(__AVX2__)
+#define FN_VBYTES 32
+#else
+#define FN_VBYTES 16
+#endif
+
+enum { VL = FN_VBYTES / sizeof(real) };
+
+typedef real vec __attribute__((vector_size(FN_VBYTES)));
+typedef real vec_u __attribute__((vector_size(FN_VBYTES), aligned(sizeof(real)), may_alias)); /* unaligned */
+#ifdef FN_REAL_32
+typedef int32_t ielem;
+typedef uint32_t uelem;
+#else
+typedef int64_t ielem;
+typedef uint64_t uelem;
+#endif
+typedef ielem ivec __attribute__((vector_size(FN_VBYTES))); /* comparisons give -1 or 0 in each lane */
+typedef uelem uvec __attribute__((vector_size(FN_VBYTES)));
+
+FN_INLINE vec vset1(real x) { return (vec){} + x; }
+FN_INLINE vec vload(const real *p) { return *(const vec_u *)p; }
+FN_INLINE void vstore(real *p, vec x) { *(vec_u *)p = x; }
+
+/* The first n of VL elements, 0 <= n <= VL; the other lanes read as 0 and are not written. */
+FN_INLINE vec vload_n(const real *p, int64_t n)
+{
+#if defined(__AVX512F__) && defined(FN_REAL_32)
+    return (vec)_mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), p);
+#elif defined(__AVX512F__)
+    return (vec)_mm512_maskz_loadu_pd((__mmask8)((1u << n) - 1), p);
+#else
+    vec x = {};
+    memcpy(&x, p, (size_t)n * sizeof(real));
+    return x;
+#endif
+}
+FN_INLINE void vstore_n(real *p, vec x, int64_t n)
+{
+#if defined(__AVX512F__) && defined(FN_REAL_32)
+    _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1), (__m512)x);
+#elif defined(__AVX512F__)
+    _mm512_mask_storeu_pd(p, (__mmask8)((1u << n) - 1), (__m512d)x);
+#else
+    memcpy(p, &x, (size_t)n * sizeof(real));
+#endif
+}
+
+/* mask ? a : b, lane by lane; mask lanes are -1 or 0. */
+FN_INLINE vec vselect(ivec mask, vec a, vec b) { return (vec)((mask & (ivec)a) | (~mask & (ivec)b)); }
+
+/* The x86 intrinsic `name` at this width and type; FN_NATIVE is unset where there is none. */
+#if defined(__AVX512F__) && defined(FN_REAL_32)
+#define FN_NATIVE(name) _mm512_##name##_ps
+typedef __m512 native;
+#elif defined(__AVX512F__)
+#define FN_NATIVE(name) _mm512_##name##_pd
+typedef __m512d native;
+#elif defined(__AVX2__) && defined(FN_REAL_32)
+#define FN_NATIVE(name) _mm256_##name##_ps
+typedef __m256 native;
+#elif defined(__AVX2__)
+#define FN_NATIVE(name) _mm256_##name##_pd
+typedef __m256d native;
+#elif defined(__SSE2__) && defined(FN_REAL_32)
+#define FN_NATIVE(name) _mm_##name##_ps
+typedef __m128 native;
+#elif defined(__SSE2__)
+#define FN_NATIVE(name) _mm_##name##_pd
+typedef __m128d native;
+#endif
+
+/* Larger / smaller of two, lane by lane; b if either is NaN (as the x86 instructions do). */
+FN_INLINE vec vmax(vec a, vec b)
+{
+#ifdef FN_NATIVE
+    return (vec)FN_NATIVE(max)((native)a, (native)b);
+#else
+    return vselect(a > b, a, b);
+#endif
+}
+FN_INLINE vec vmin(vec a, vec b)
+{
+#ifdef FN_NATIVE
+    return (vec)FN_NATIVE(min)((native)a, (native)b);
+#else
+    return vselect(a < b, a, b);
+#endif
+}
+
+FN_INLINE vec vsqrt(vec x)
+{
+#ifdef FN_NATIVE
+    return (vec)FN_NATIVE(sqrt)((native)x);
+#else
+    for (int j = 0; j < VL; j++)
+        x[j] = sizeof(real) == 4 ? (real)__builtin_sqrtf((float)x[j]) : (real)__builtin_sqrt((double)x[j]);
+    return x;
+#endif
+}
+
+/* Sum of the lanes, always in the same order (halves added to halves). */
+FN_INLINE real vsum(vec x)
+{
+    real t[VL];
+    memcpy(t, &x, sizeof t);
+    for (int h = VL / 2; h > 0; h /= 2)
+        for (int j = 0; j < h; j++)
+            t[j] += t[j + h];
+    return t[0];
+}
+
+#endif

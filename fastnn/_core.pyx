@@ -1,0 +1,302 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
+"""The boundary between Python and csrc/: addresses, sizes, one GIL-free call, a status.
+
+No arithmetic happens here, and no checking of shapes: fastnn.kernels checks what users pass, the compiler
+knows what it emits. Arrays come in as NumPy arrays or as addresses; whoever makes a Plan keeps alive what its
+operations point to (`Plan.keep`).
+"""
+
+cimport cython
+cimport numpy as cnp
+from cpython.buffer cimport PyBuffer_FillInfo
+from libc.stdint cimport int32_t, int64_t, uint64_t, uintptr_t
+from libc.string cimport memset
+
+import os
+
+cnp.import_array()
+
+
+cdef extern from "fastnn.h" nogil:
+    enum: FN_MAX_OPERANDS, FN_MAX_INTS, FN_MAX_REALS, FN_MAX_THREADS
+    enum: FN_ISA_COUNT, FN_ISA_AVX512, FN_ISA_AMX
+    ctypedef enum fn_status: FN_OK, FN_ENOMEM, FN_EBUSY
+
+    ctypedef struct fn_kernel:
+        const char *name
+        int split
+    ctypedef struct fn_table:
+        const char *isa
+        const char *dtype
+        int width
+        int count
+        const fn_kernel *kernels
+    ctypedef struct fn_op:
+        const fn_kernel *kernel
+        int32_t split
+        int32_t batched
+        double cost
+        void *p[16]
+        int64_t i[40]
+        double f[8]
+    ctypedef struct fn_step:
+        int64_t rows, index
+        uint64_t seed
+        const double *hyper
+        const int64_t *order
+        int64_t first
+    ctypedef struct fn_run:
+        const int64_t *order
+        int64_t first, last, batch, index
+        uint64_t seed
+        const double *hyper
+        int64_t width
+        int threads
+        double seconds
+        double *times
+    ctypedef struct fn_plan:
+        pass
+
+    const char *fn_isa_names[4]
+    int fn_cpu_isa() noexcept
+    int fn_cpu_count() noexcept
+    int64_t fn_cpu_cache(int level) noexcept
+    void fn_cpu_name(char *out, size_t size) noexcept
+    const fn_table *fn_find_table(int isa, int float64) noexcept
+    void *fn_alloc(size_t bytes) noexcept
+    void fn_free(void *block, size_t bytes) noexcept
+    int fn_get_threads() noexcept
+    void fn_set_threads(int n) noexcept
+    fn_status fn_plan_new(fn_plan **out, const fn_op *ops, int count, const int64_t *chunk) noexcept
+    void fn_plan_free(fn_plan *plan) noexcept
+    fn_op *fn_plan_op(fn_plan *plan, int index) noexcept
+    fn_status fn_plan_run(fn_plan *plan, const fn_run *run, int64_t *done) noexcept
+    fn_status fn_run_op(const fn_op *op, const fn_step *step) noexcept
+
+
+# ---- the choice of instruction set, once ----
+
+cdef const fn_table *TABLES[2]  # float32, float64
+
+
+def _names(int highest):
+    return [fn_isa_names[j].decode() for j in range(highest + 1) if fn_find_table(j, 0) != NULL]
+
+
+cdef void _choose() except *:
+    cdef int best = fn_cpu_isa(), j
+    usable = _names(best)
+    asked = os.environ.get("FASTNN_ISA", "")
+    if asked and asked not in usable:
+        raise RuntimeError(f"FASTNN_ISA={asked!r}, but this build and processor support: {', '.join(usable)}")
+    name = asked or usable[-1]
+    for j in range(FN_ISA_COUNT):
+        if fn_isa_names[j].decode() == name:
+            TABLES[0] = fn_find_table(j, 0)
+            TABLES[1] = fn_find_table(j, 1)
+
+
+_choose()
+
+#: Number of each kernel in the tables, by name.
+KERNELS = {TABLES[0].kernels[j].name.decode(): j for j in range(TABLES[0].count)}
+SPLITS = {TABLES[0].kernels[j].name.decode(): TABLES[0].kernels[j].split for j in range(TABLES[0].count)}
+MAX_OPERANDS, MAX_INTS, MAX_REALS = FN_MAX_OPERANDS, FN_MAX_INTS, FN_MAX_REALS
+ROWS, BLOCKS, SERIAL = 0, 1, 2  # fn_split
+
+
+def isa():
+    """Name of the instruction set in use: "base", "avx2" or "avx512"."""
+    return TABLES[0].isa.decode()
+
+
+def isas():
+    """Names of the instruction sets that this build and processor support, slowest first."""
+    return _names(fn_cpu_isa())
+
+
+def cpu():
+    """What is known of the processor: its name, highest level, usable processors, cache sizes in bytes."""
+    cdef char name[128]
+    fn_cpu_name(name, sizeof(name))
+    return {
+        "name": (<bytes>name).decode(errors="replace").strip(),
+        "highest": fn_isa_names[fn_cpu_isa()].decode(),
+        "processors": fn_cpu_count(),
+        "caches": {level: fn_cpu_cache(level) for level in (1, 2, 3)},
+        "vector_width": {"float32": TABLES[0].width, "float64": TABLES[1].width},
+    }
+
+
+def get_threads():
+    return fn_get_threads()
+
+
+def set_threads(int n):
+    fn_set_threads(n)
+
+
+MAX_THREADS = FN_MAX_THREADS
+
+
+# ---- memory ----
+
+cdef class Memory:
+    """`nbytes` zeroed bytes, 64-byte aligned, on huge pages when large; read and written by the buffer protocol."""
+
+    cdef void *block
+    cdef readonly size_t nbytes
+
+    def __cinit__(self, size_t nbytes):
+        self.nbytes = nbytes
+        with nogil:
+            self.block = fn_alloc(nbytes)
+        if self.block == NULL:
+            raise MemoryError(f"cannot allocate {nbytes} bytes")
+
+    def __dealloc__(self):
+        fn_free(self.block, self.nbytes)
+
+    def __getbuffer__(self, Py_buffer *view, int flags):
+        PyBuffer_FillInfo(view, self, self.block, self.nbytes, 0, flags)
+
+    @property
+    def address(self):
+        return <uintptr_t>self.block
+
+
+def empty(shape, dtype):
+    """A zeroed NumPy array on its own aligned Memory."""
+    import numpy as np
+    dtype = np.dtype(dtype)
+    count = 1
+    for n in shape:
+        count *= int(n)
+    if count < 0 or count * dtype.itemsize > 2**62:
+        raise MemoryError(f"cannot allocate an array of shape {tuple(shape)}")
+    return np.frombuffer(Memory(max(count * dtype.itemsize, 1)), dtype=dtype, count=count).reshape(shape)
+
+
+# ---- operations ----
+
+cdef inline void *_address(object operand) except? NULL:
+    if operand is None:
+        return NULL
+    if cnp.PyArray_Check(operand):
+        return cnp.PyArray_DATA(operand)
+    return <void *><uintptr_t>operand
+
+
+cdef int _fill(fn_op *op, int float64, int kernel, operands, ints, reals, int batched, double cost, int split) except -1:
+    cdef Py_ssize_t j
+    if not 0 <= kernel < TABLES[0].count:
+        raise ValueError(f"there is no kernel number {kernel}")
+    if len(operands) > FN_MAX_OPERANDS or len(ints) > FN_MAX_INTS or len(reals) > FN_MAX_REALS:
+        raise ValueError(f"kernel {TABLES[0].kernels[kernel].name.decode()}: too many operands or parameters")
+    memset(op, 0, sizeof(fn_op))
+    op.kernel = &TABLES[float64].kernels[kernel]
+    op.split = op.kernel.split if split < 0 else split
+    op.batched = batched
+    op.cost = cost
+    for j in range(len(operands)):
+        op.p[j] = _address(operands[j])
+    for j in range(len(ints)):
+        op.i[j] = ints[j]
+    for j in range(len(reals)):
+        op.f[j] = reals[j]
+    return 0
+
+
+def run(str kernel, bint float64, tuple operands, tuple ints, tuple reals=(), *, double cost=0.0, int split=-1,
+        int64_t rows=0, uint64_t seed=0, int64_t index=0, double[::1] hyper=None, const int64_t[::1] order=None,
+        int64_t first=0):
+    """Runs one kernel at once. `rows` > 0 makes it batched: ints[0] then counts the rows of one sample.
+    `cost` is a rough time in ns (per sample when batched): it decides on the number of threads."""
+    cdef fn_op op
+    cdef fn_step step
+    cdef fn_status status
+    _fill(&op, float64, KERNELS[kernel], operands, ints, reals, rows > 0, cost, split)
+    memset(&step, 0, sizeof(step))
+    step.rows = rows if rows > 0 else 1
+    step.seed = seed
+    step.index = index
+    step.first = first
+    if hyper is not None:
+        step.hyper = &hyper[0]
+    if order is not None:
+        step.order = &order[0]
+    with nogil:
+        status = fn_run_op(&op, &step)
+    if status == FN_ENOMEM:
+        raise MemoryError(f"kernel {kernel}: no memory for scratch")
+
+
+@cython.final
+cdef class Plan:
+    """A bound list of operations. `ops` holds tuples (kernel, operands, ints, reals, batched, cost, split, chunk);
+    `keep` is whatever owns the memory they point to."""
+
+    cdef fn_plan *plan
+    cdef readonly int count
+    cdef readonly object keep
+
+    def __cinit__(self, bint float64, ops, keep):
+        cdef Py_ssize_t j, n = len(ops)
+        self.keep = keep
+        self.count = <int>n
+        staged = bytearray((n + 1) * sizeof(fn_op))
+        chunks = bytearray((n + 1) * sizeof(int64_t))
+        cdef unsigned char[::1] staged_view = staged
+        cdef unsigned char[::1] chunks_view = chunks
+        cdef fn_op *records = <fn_op *>&staged_view[0]
+        cdef int64_t *chunk = <int64_t *>&chunks_view[0]
+        for j in range(n):
+            kernel, operands, ints, reals, batched, cost, split, samples = ops[j]
+            _fill(&records[j], float64, KERNELS[kernel], operands, ints, reals, batched, cost, split)
+            chunk[j] = samples
+        if fn_plan_new(&self.plan, records, <int>n, chunk) != FN_OK:
+            raise MemoryError("no memory for a plan")
+
+    def __dealloc__(self):
+        fn_plan_free(self.plan)
+
+    def bind(self, int op, int operand, address):
+        """Points an operand elsewhere: for the data of a run. The caller keeps it alive while a run lasts."""
+        if not (0 <= op < self.count and 0 <= operand < FN_MAX_OPERANDS):
+            raise IndexError(f"plan has no operand {operand} of op {op}")
+        fn_plan_op(self.plan, op).p[operand] = _address(address)
+
+    def set_int(self, int op, int slot, int64_t value):
+        if not (0 <= op < self.count and 0 <= slot < FN_MAX_INTS):
+            raise IndexError(f"plan has no int {slot} of op {op}")
+        fn_plan_op(self.plan, op).i[slot] = value
+
+    def run(self, int64_t first, int64_t last, int64_t batch, *, const int64_t[::1] order=None, int64_t index=0,
+            uint64_t seed=0, const double[:, ::1] hyper=None, int threads=0, double seconds=0.0,
+            double[::1] times=None):
+        """Steps of `batch` samples through samples [first, last), without the GIL. Returns how many samples were
+        gone through: fewer than all when `seconds` was over."""
+        cdef fn_run r
+        cdef int64_t done = 0
+        cdef fn_status status
+        memset(&r, 0, sizeof(r))
+        r.first, r.last, r.batch, r.index, r.seed = first, last, batch, index, seed
+        r.threads, r.seconds = threads, seconds
+        if order is not None:
+            if order.shape[0] < last or first < 0:
+                raise ValueError(f"order has {order.shape[0]} entries, samples {first} to {last} were asked for")
+            if last > first:
+                r.order = &order[0]
+        if hyper is not None and hyper.shape[0] > 0 and hyper.shape[1] > 0:
+            r.hyper, r.width = &hyper[0, 0], hyper.shape[1]
+        if times is not None:
+            if times.shape[0] < self.count:
+                raise ValueError(f"times has {times.shape[0]} entries, the plan {self.count} ops")
+            r.times = &times[0]
+        with nogil:
+            status = fn_plan_run(self.plan, &r, &done)
+        if status == FN_EBUSY:
+            raise RuntimeError("plan is already running in another thread")
+        if status == FN_ENOMEM:
+            raise MemoryError("no memory for scratch: no step was run")
+        return done
