@@ -1,4 +1,4 @@
-# cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
+# cython: language_level=3, initializedcheck=False, cdivision=True
 """The boundary between Python and csrc/: addresses, sizes, one GIL-free call, a status.
 
 No arithmetic happens here, and no checking of shapes: fastnn.kernels checks what users pass, the compiler
