@@ -85,7 +85,7 @@ from fastnn.ops.nn import (
     sparse_categorical_crossentropy,
 )
 from fastnn.ops.reductions import all, any, argmax, argmin, logsumexp, max, mean, min, norm, prod, std, sum, var
-from fastnn.ops.shape import (
+from fastnn.ops.movement import (
     broadcast_to,
     concatenate,
     convert_to_numpy,

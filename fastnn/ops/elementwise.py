@@ -131,7 +131,7 @@ def broadcast_plan(b, out_shape, values):
     values = list(values)
     for j, mode in enumerate(modes):
         if mode is None:
-            from fastnn.ops.shape import lower_broadcast
+            from fastnn.ops.movement import lower_broadcast
 
             full = b.temporary(out_shape, values[j].dtype)
             lower_broadcast(b, full, values[j])
@@ -191,7 +191,7 @@ class Binary(Op):
             return None, None
         else:
             return super().gradient(node, dy)
-        from fastnn.ops.shape import sum_to
+        from fastnn.ops.movement import sum_to
 
         return (
             None if da is None else sum_to(da, a.shape),
@@ -219,7 +219,7 @@ class Where(Op):
         return Spec(broadcast_shapes("where", c.shape, a.shape, b.shape), a.dtype)
 
     def gradient(self, node, dy):
-        from fastnn.ops.shape import sum_to
+        from fastnn.ops.movement import sum_to
 
         c, a, b = node.inputs
         zero = 0.0

@@ -1,7 +1,7 @@
 """Matrix products."""
 
 from fastnn.graph import Spec
-from fastnn.ops import shape as sh
+from fastnn.ops import movement as sh
 from fastnn.ops.core import Op, apply, broadcast_shapes, is_batched, lead, make, register, shape_of, size
 
 _NS_PER_FLOP = 0.012  # one thread, float32

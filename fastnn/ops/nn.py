@@ -5,7 +5,7 @@ import numpy as np
 from fastnn import config
 from fastnn.graph import Leaf, Spec, Tensor
 from fastnn.ops import elementwise as ew
-from fastnn.ops import shape as sh
+from fastnn.ops import movement as sh
 from fastnn.ops.core import (
     Op,
     apply,

@@ -2,7 +2,7 @@
 
 from fastnn.graph import Tensor
 from fastnn.ops import elementwise as ew
-from fastnn.ops import linear, shape
+from fastnn.ops import linear, movement
 from fastnn.variables import Variable
 
 
@@ -16,7 +16,7 @@ _OPERATORS = {
     "__pow__": ew.power, "__rpow__": _swap(ew.power), "__neg__": ew.negative, "__abs__": ew.absolute,
     "__matmul__": linear.matmul, "__rmatmul__": _swap(linear.matmul), "__floordiv__": ew.floor_divide,
     "__gt__": ew.greater, "__ge__": ew.greater_equal, "__lt__": ew.less, "__le__": ew.less_equal,
-    "__getitem__": shape.getitem,
+    "__getitem__": movement.getitem,
 }  # fmt: skip
 
 for _cls in (Tensor, Variable):

@@ -4,7 +4,7 @@ import math
 
 from fastnn.graph import Spec
 from fastnn.ops import elementwise as ew
-from fastnn.ops import shape as sh
+from fastnn.ops import movement as sh
 from fastnn.ops.core import Op, apply, is_batched, lead, make, normalize_axes, normalize_axis, register, shape_of, size
 
 _COST = 0.15  # ns an element
