@@ -1,7 +1,7 @@
 /* training.inc.c - what joins a batch's rows to its mean, and keeps the books of a run. */
 
-/* mean_seed: g[r] = scale * w[r] / rows: what the mean over a batch sends back to each of its terms.
- * p: g, w or NULL (all 1).  i: rows.  f: scale.  split ROWS */
+/* mean_seed: g[r] = scale * w[r], divided by the number of rows when i[1] is set: what the mean (or sum) over a
+ * batch sends back to each of its terms.  p: g, w or NULL (all 1).  i: rows, mean.  f: scale.  split ROWS */
 static void mean_seed(const fn_op *op, const fn_step *step, int64_t lo, int64_t hi, void *scratch)
 {
     (void)scratch;
@@ -9,7 +9,7 @@ static void mean_seed(const fn_op *op, const fn_step *step, int64_t lo, int64_t 
     fn_row_range(op, lo, hi, &r0, &r1);
     real *g = op->p[0];
     const real *w = op->p[1];
-    const real scale = (real)(op->f[0] / (double)fn_rows(op, step));
+    const real scale = (real)(op->i[1] ? op->f[0] / (double)fn_rows(op, step) : op->f[0]);
     for (int64_t r = r0; r < r1; r++)
         g[r] = w ? w[r] * scale : scale;
 }

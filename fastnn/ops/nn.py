@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from fastnn import config
 from fastnn.graph import Leaf, Spec, Tensor
 from fastnn.ops import elementwise as ew
 from fastnn.ops import movement as sh
@@ -80,21 +79,24 @@ _SYMMETRIC = ("mean_squared_error", "mean_absolute_error", "huber", "log_cosh")
 
 @register
 class MeanSeed(Op):
-    """What a mean over the batch sends back to each of its terms: scale * w / rows (w: weights, or none)."""
+    """What a mean over the batch sends back to each of its terms: scale * w / rows (w: weights, or none); a sum's
+    (`mean` False) is not divided."""
 
     name = "mean_seed"
 
-    def __init__(self, shape, scale=1.0):
+    def __init__(self, shape, dtype, scale=1.0, mean=True):
         self.shape = tuple(shape)
+        self.dtype = dtype
         self.scale = scale
+        self.mean = mean
 
     def infer(self, *w):
-        return Spec(self.shape, w[0].dtype if w else config.floatx())
+        return Spec(self.shape, self.dtype)
 
     def lower(self, b, outs, ins):
         rows = size(self.shape)
         w = ins[0] if ins else None
-        b.run("mean_seed", (outs[0], w), (rows,), (self.scale,), cost=rows * 0.2, batched=is_batched(self.shape))
+        b.run("mean_seed", (outs[0], w), (rows, int(self.mean)), (self.scale,), cost=rows * 0.2, batched=is_batched(self.shape))
 
 
 @register
@@ -131,7 +133,7 @@ class RowLoss(Op):
         seed = g.node.op
         if isinstance(seed, MeanSeed):
             w = g.node.inputs
-            op = RowLoss(self.kind, self.parameter, False, True, bool(w), seed.scale, True)
+            op = RowLoss(self.kind, self.parameter, False, True, bool(w), seed.scale, seed.mean)
             dy = make(op, y, t, *w)[0]
         else:
             dy = make(RowLoss(self.kind, self.parameter, False, True, True), y, t, g)[0]
@@ -383,7 +385,7 @@ class AccumulateScalar(Op):
     name = "accumulate_scalar"
     has_effect = True
 
-    def infer(self, acc, value, like):
+    def infer(self, acc, value):
         return ()
 
     def gradient(self, node, *grads):
