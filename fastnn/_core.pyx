@@ -231,6 +231,65 @@ def run(str kernel, bint float64, tuple operands, tuple ints, tuple reals=(), *,
         raise MemoryError(f"kernel {kernel}: no memory for scratch")
 
 
+cdef int MATMUL_NN = KERNELS["matmul_nn"]
+
+
+def matmul(a, b, out):
+    """a @ b for two plain matrices, or None for anything unusual or wrong: fastnn.kernels.matmul does the rest."""
+    cdef fn_op op
+    cdef fn_step step
+    cdef fn_status status
+    cdef int kind
+    cdef cnp.npy_intp m, k, n
+    cdef cnp.npy_intp shape[2]
+    if not (cnp.PyArray_CheckExact(a) and cnp.PyArray_CheckExact(b)):
+        return None
+    cdef cnp.ndarray x = a, y = b, c
+    kind = cnp.PyArray_TYPE(x)
+    if (kind != cnp.NPY_FLOAT32 and kind != cnp.NPY_FLOAT64) or cnp.PyArray_TYPE(y) != kind:
+        return None
+    if cnp.PyArray_NDIM(x) != 2 or cnp.PyArray_NDIM(y) != 2:
+        return None
+    m, k, n = cnp.PyArray_DIM(x, 0), cnp.PyArray_DIM(x, 1), cnp.PyArray_DIM(y, 1)
+    if cnp.PyArray_DIM(y, 0) != k or not (_plain(x) and _plain(y)):
+        return None
+    if out is None:
+        shape[0], shape[1] = m, n
+        c = cnp.PyArray_EMPTY(2, shape, kind, 0)
+    else:
+        if not cnp.PyArray_CheckExact(out):
+            return None
+        c = out
+        if cnp.PyArray_TYPE(c) != kind or cnp.PyArray_NDIM(c) != 2 or not _plain(c) or not cnp.PyArray_ISWRITEABLE(c):
+            return None
+        if cnp.PyArray_DIM(c, 0) != m or cnp.PyArray_DIM(c, 1) != n or _overlap(c, x) or _overlap(c, y):
+            return None
+    memset(&op, 0, sizeof(op))
+    memset(&step, 0, sizeof(step))
+    op.kernel = &TABLES[kind == cnp.NPY_FLOAT64].kernels[MATMUL_NN]
+    op.split = op.kernel.split
+    op.cost = 0.02 * <double>m * <double>n * <double>k
+    op.p[0], op.p[1], op.p[2] = cnp.PyArray_DATA(c), cnp.PyArray_DATA(x), cnp.PyArray_DATA(y)
+    op.i[0], op.i[1], op.i[2], op.i[3], op.i[4], op.i[5] = m, n, k, k, n, n
+    step.rows = 1
+    with nogil:
+        status = fn_run_op(&op, &step)
+    if status == FN_ENOMEM:
+        raise MemoryError("matmul: no memory for scratch")
+    return c
+
+
+cdef inline bint _plain(cnp.ndarray x):
+    return cnp.PyArray_IS_C_CONTIGUOUS(x) and cnp.PyArray_ISALIGNED(x) and cnp.PyArray_ISNOTSWAPPED(x)
+
+
+cdef inline bint _overlap(cnp.ndarray x, cnp.ndarray y):
+    """Whether two contiguous arrays share a byte."""
+    cdef char *a = <char *>cnp.PyArray_DATA(x)
+    cdef char *b = <char *>cnp.PyArray_DATA(y)
+    return a < b + cnp.PyArray_NBYTES(y) and b < a + cnp.PyArray_NBYTES(x)
+
+
 @cython.final
 cdef class Plan:
     """A bound list of operations. `ops` holds tuples (kernel, operands, ints, reals, batched, cost, split, chunk);
