@@ -33,7 +33,10 @@ enum {
     GEMM_COLUMNS = 1024 / FN_VBYTES,    /* vectors of a block of columns */
     GEMM_ROWS = 48,                     /* rows that use a panel of B in turn: a multiple of every tile's */
     GEMM_TASK_ROWS = 24,
-    GEMM_PACK_ROWS = 48                 /* B is copied for more rows than this */
+    GEMM_TALL = 256,                    /* rows that are worth a copy of all of B in each thread */
+    GEMM_PACK_ROWS = 48,                /* B is copied for more rows than this */
+    GEMM_STREAMS = 8,                   /* rows of B read side by side */
+    GEMM_ROW_COLUMNS = 8 * VL           /* one row of C: up to these many columns are one panel */
 };
 
 typedef struct {
@@ -41,6 +44,7 @@ typedef struct {
     real *c, *z, *sums;
     int64_t m, n, k, lda, ldb, ldc;
     int k_major, b_transposed, add, activation, gradient, add_sums;
+    int same_bias; /* bias is one number: C is a column taken as a row */
     real alpha;
 } gemm;
 
@@ -100,7 +104,7 @@ FN_INLINE vec gemm_derivative(int code, vec y, real alpha)
 }
 
 /* What the tiles do not do themselves, on rows x columns of C at (row, column), just computed and in the first-level
- * cache. The products are in C, or, with S, in `product` (without bias and the old C). */
+ * cache. The bare products are in `product`; when that is NULL they are in C, with bias and the old C added. */
 static void gemm_finish(const gemm *p, int64_t row, int64_t rows, int64_t column, int64_t columns, const real *product,
                         int64_t ld, int first, int last)
 {
@@ -110,10 +114,12 @@ static void gemm_finish(const gemm *p, int64_t row, int64_t rows, int64_t column
         for (int64_t j = 0; j < columns; j += VL) {
             const int64_t n = gemm_min(VL, columns - j);
             vec x;
-            if (p->s) {
-                x = vload_n(product + r * ld + j, n) * gemm_derivative(p->gradient, vload_n(p->s + at + j, n), p->alpha);
+            if (product) {
+                x = vload_n(product + r * ld + j, n);
+                if (p->s)
+                    x *= gemm_derivative(p->gradient, vload_n(p->s + at + j, n), p->alpha);
                 if (first && p->bias)
-                    x += vload_n(p->bias + column + j, n);
+                    x += p->same_bias ? vset1(*p->bias) : vload_n(p->bias + column + j, n);
                 if (add)
                     x += vload_n(p->c + at + j, n);
             } else {
@@ -205,7 +211,7 @@ static inline int gemm_panel(int64_t vectors, int64_t at, int wide)
     const int64_t left = vectors - at;
     if (wide && left >= 8)
         return 8;
-    return (int)gemm_up(left, gemm_up(left, GEMM_PANEL));
+    return left <= GEMM_PANEL ? (int)left : (int)gemm_up(left, gemm_up(left, GEMM_PANEL));
 }
 
 static inline int gemm_plain(const gemm *p)
@@ -219,7 +225,9 @@ static void gemm_dots(const gemm *p, int64_t r0, int64_t r1, int64_t c0, int64_t
     real product[4 * VL];
     for (int64_t j = c0; j < c1; j += VL) {
         const int64_t columns = gemm_min(VL, c1 - j);
-        gemm_tile t = {.b = p->b + j * p->ldb, .bias = p->s == NULL && p->bias ? p->bias + j : NULL, .k = p->k,
+        gemm_tile t = {.b = p->b + j * p->ldb, 
+                       .start = p->s || !p->bias ? NULL : p->same_bias ? p->bias : p->bias + j, .k = p->k,
+                       .same_start = p->same_bias,
                        .lda = p->lda, .ldb = p->ldb, .ldc = p->s ? VL : p->ldc, .add = p->s ? 0 : p->add,
                        .floor = plain && p->activation == FN_ACT_RELU ? 0 : -(real)INFINITY};
         for (int64_t r = r0; r < r1;) {
@@ -236,9 +244,70 @@ static void gemm_dots(const gemm *p, int64_t r0, int64_t r1, int64_t c0, int64_t
 #endif
                 gemm_dots_1(&t, columns);
             if (!plain)
-                gemm_finish(p, r, rows, j, columns, product, VL, 1, 1);
+                gemm_finish(p, r, rows, j, columns, p->s ? product : NULL, VL, 1, 1);
             r += rows;
         }
+    }
+}
+
+/* One row of A times columns [c0, c1) of B, which are read a few rows at a time and in memory order: all that counts
+ * here. The chains of GEMM_K terms grow in C, or beside it where it already holds a sum. */
+static void gemm_row(const gemm *p, int64_t c0, int64_t c1, real *scratch)
+{
+    const int plain = gemm_plain(p), beside = p->k > GEMM_K || p->add || p->s || p->same_bias;
+    real *sums = beside ? scratch : p->c + c0;
+    int64_t l = 0;
+    do {
+        const int64_t rows = gemm_min(GEMM_STREAMS, p->k - l), place = l % GEMM_K;
+        const int done = l + rows == p->k;
+        gemm_tile t = {.a = p->a + l, .k = rows, .ldb = p->ldb,
+                       .floor = plain && !beside && done && p->activation == FN_ACT_RELU ? 0 : -(real)INFINITY};
+        const int64_t vectors = gemm_up(c1 - c0, VL);
+        for (int64_t v = 0; v < vectors;) {
+            const int nv = gemm_panel(vectors, v, 1);
+            const int64_t column = c0 + v * VL, over = column + nv * VL - p->n;
+            t.tail = gemm_min(nv * VL, c1 - column) - (nv - 1) * VL;
+            t.whole = over <= 0 ? rows : gemm_min(rows, p->k - gemm_up(over, p->ldb > 0 ? p->ldb : 1) - l);
+            t.b = p->b + l * p->ldb + column;
+            t.c = sums + v * VL;
+            t.start = place > 0 ? t.c : beside || !p->bias ? NULL : p->bias + column;
+            gemm_tiles[0][nv][1](&t);
+            v += nv;
+        }
+        l += rows;
+        if (beside && (done || l % GEMM_K == 0))
+            gemm_finish(p, 0, 1, c0, c1 - c0, sums, 0, l <= GEMM_K, done);
+    } while (l < p->k);
+    if (!beside && !plain)
+        gemm_finish(p, 0, 1, c0, c1 - c0, NULL, 0, 1, 1);
+}
+
+/* Whether C and B are single columns that lie like rows. */
+static inline int gemm_is_column(const gemm *p)
+{
+    return p->n == 1 && p->ldc == 1 && p->ldb == 1 && p->m > 1 && (p->k_major || p->k >= 2 * VL);
+}
+
+/* Such a product as a row: C^T = B^T A^T. */
+static void gemm_column(const gemm *p, int64_t r0, int64_t r1, real *scratch)
+{
+    gemm q = *p;
+    q.a = p->b;
+    q.b = p->a;
+    q.lda = p->k;
+    q.ldb = p->lda;
+    q.ldc = p->m;
+    q.m = 1;
+    q.n = p->m;
+    q.k_major = 0;
+    q.same_bias = p->bias != NULL;
+    if (p->sums && r0 == 0)
+        gemm_column_sums(p->sums, p->b, 1, p->k, 1, p->add_sums);
+    if (p->k_major) {
+        gemm_row(&q, r0, r1, scratch);
+    } else {
+        q.b_transposed = 1;
+        gemm_dots(&q, 0, 1, r0, r1);
     }
 }
 
@@ -248,6 +317,14 @@ static void gemm_block(const gemm *p, int64_t r0, int64_t r1, int64_t v0, int64_
     const int64_t c0 = v0 * VL, c1 = gemm_min(p->n, v1 * VL), rows = r1 - r0, vectors = v1 - v0;
     if (gemm_uses_dots(p)) {
         gemm_dots(p, r0, r1, c0, c1);
+        return;
+    }
+    if (gemm_is_column(p)) {
+        gemm_column(p, r0, r1, scratch);
+        return;
+    }
+    if (p->m == 1 && p->n > GEMM_ROW_COLUMNS && !p->b_transposed && (!p->k_major || p->lda == 1)) {
+        gemm_row(p, c0, c1, scratch);
         return;
     }
     const int plain = gemm_plain(p);
@@ -289,7 +366,7 @@ static void gemm_block(const gemm *p, int64_t r0, int64_t r1, int64_t v0, int64_
             for (int64_t v = 0; v < vectors;) {
                 const int nv = gemm_panel(vectors, v, wide);
                 const int64_t column = c0 + v * VL, columns = gemm_min(nv * VL, c1 - column);
-                gemm_tile t = {.bias = first && p->bias && p->s == NULL ? p->bias + column : NULL, .k = k, .lda = lda,
+                gemm_tile t = {.start = first && p->bias && p->s == NULL ? p->bias + column : NULL, .k = k, .lda = lda,
                                .ldc = p->ldc, .tail = columns - (nv - 1) * VL, .add = p->add || !first,
                                .floor = plain && last && p->activation == FN_ACT_RELU ? 0 : -(real)INFINITY};
                 if (pack_b) {
@@ -309,12 +386,12 @@ static void gemm_block(const gemm *p, int64_t r0, int64_t r1, int64_t v0, int64_
                 }
                 const int most = gemm_tile_rows[nv];
                 for (int64_t r = at; r < end;) {
-                    const int64_t n = gemm_up(end - r, gemm_up(end - r, most));
+                    const int64_t n = end - r <= most ? end - r : gemm_up(end - r, gemm_up(end - r, most));
                     t.a = p->k_major ? a + (r - at) : a + (r - at) * lda;
                     t.c = p->s ? product : p->c + r * p->ldc + column;
                     gemm_tiles[p->k_major][nv][n](&t);
                     if (!plain && (p->s || last))
-                        gemm_finish(p, r, n, column, columns, product, nv * VL, first, last);
+                        gemm_finish(p, r, n, column, columns, p->s ? product : NULL, nv * VL, first, last);
                     r += n;
                 }
                 v += nv;
@@ -338,7 +415,7 @@ static gemm_grid gemm_make_grid(const gemm *p, const fn_op *op)
     gemm_grid g = {1, 1, op->i[10] > 1 ? op->i[10] : 1};
     if (p->m > GEMM_TASK_ROWS)
         g.row_tasks = gemm_up(p->m, GEMM_TASK_ROWS);
-    if (p->n > GEMM_COLUMNS * VL)
+    if (p->n > GEMM_COLUMNS * VL && !(p->m >= GEMM_TALL && p->n * p->k <= GEMM_K * GEMM_COLUMNS * VL / 2))
         g.column_blocks = gemm_up(gemm_vectors(p), GEMM_COLUMNS);
     return g;
 }
@@ -379,13 +456,20 @@ static int64_t gemm_tasks(const fn_op *op, const fn_step *step, int form)
 
 static size_t gemm_scratch(const fn_op *op, const fn_step *step)
 {
-    (void)op; (void)step;
-    return (size_t)GEMM_K * (GEMM_COLUMNS * VL + GEMM_ROWS + VL) * sizeof(real);
+    const int64_t one_row = fn_rows(op, step) * (op->i[1] == 1) + op->i[1] + op->i[2]; /* the sums of gemm_row */
+    return ((size_t)GEMM_K * (GEMM_COLUMNS * VL + GEMM_ROWS + VL) + (size_t)one_row) * sizeof(real);
 }
 
 /* Tasks [lo, hi) of a product's grid. */
 static void gemm_run_grid(const gemm *p, const gemm_grid *g, int64_t lo, int64_t hi, real *scratch)
 {
+    if (p->m == 1) { /* nothing is packed: the blocks as one */
+        int64_t v0, v1, unused;
+        gemm_column_block(p, g, lo, &v0, &unused);
+        gemm_column_block(p, g, hi - 1, &unused, &v1);
+        gemm_block(p, 0, 1, v0, v1, scratch);
+        return;
+    }
     while (lo < hi) {
         const int64_t block = lo / g->row_tasks, t0 = lo % g->row_tasks;
         const int64_t t1 = gemm_min(g->row_tasks, t0 + hi - lo);
@@ -401,8 +485,12 @@ static void gemm_run(const fn_op *op, const fn_step *step, int64_t lo, int64_t h
     gemm p = gemm_of(op, step, form);
     if (p.m < 1 || p.n < 1)
         return;
-    gemm_grid g = gemm_make_grid(&p, op);
+    const gemm_grid g = gemm_make_grid(&p, op);
     const int64_t tasks = g.column_blocks * g.row_tasks;
+    if (tasks == 1 && g.products == 1 && !op->i[14] && op->split != FN_SPLIT_ROWS) {
+        gemm_block(&p, 0, p.m, 0, gemm_vectors(&p), scratch);
+        return;
+    }
     const gemm first = p;
     if (op->i[14]) {
         for (int64_t sample = lo; sample < hi; sample++)
@@ -426,10 +514,7 @@ static void gemm_run(const fn_op *op, const fn_step *step, int64_t lo, int64_t h
             }
         }
     } else if (g.products == 1) {
-        if (tasks == 1)
-            gemm_block(&p, 0, p.m, 0, gemm_vectors(&p), scratch);
-        else
-            gemm_run_grid(&p, &g, lo, hi, scratch);
+        gemm_run_grid(&p, &g, lo, hi, scratch);
     } else {
         while (lo < hi) {
             const int64_t j = lo / tasks, t0 = lo % tasks, t1 = gemm_min(tasks, t0 + hi - lo);

@@ -5,14 +5,15 @@
  * vectors along k, for products with B transposed that are too small to repay a transposition.
  */
 
-/* C[R, NV vectors] = bias + A B, or C += A B when `add`; then max(C, floor), where floor is -infinity for none.
- * k-major A: A(i, l) is a[l lda + i]; otherwise a[i lda + l]. B(l, j) is b[l ldb + j].
+/* C[R, NV vectors] = start + A B, or C += start + A B when `add`; then max(C, floor): -infinity for none.
+ * k-major A: A(i, l) is a[l lda + i]; otherwise a[i lda + l]. B(l, j) is b[l ldb + j]. start is NULL for zeros, or
+ * rows ld_start apart: a bias (ld_start 0), or C itself, which continues its chains.
  * The last vector has `tail` columns, and may be read whole in the first `whole` rows of B. */
 typedef struct {
-    const real *a, *b, *bias;
+    const real *a, *b, *start;
     real *c;
-    int64_t k, lda, ldb, ldc, tail, whole;
-    int add;
+    int64_t k, lda, ldb, ldc, ld_start, tail, whole;
+    int add, same_start; /* same_start: of dot tiles: one start for all columns */
     real floor;
 } gemm_tile;
 
@@ -27,12 +28,18 @@ FN_INLINE void gemm_tile_body(const int R, const int NV, const int k_major, cons
     const int64_t step_a = k_major ? lda : 1, row_a = k_major ? 1 : lda;
     vec acc[GEMM_TILE_VECS];
 
-#pragma GCC unroll 8
-    for (int v = 0; v < NV; v++) {
-        const vec x = t->bias == NULL ? (vec){} : v < NV - 1 ? vload(t->bias + v * VL) : vload_n(t->bias + v * VL, tail);
+    if (t->start == NULL) {
+#pragma GCC unroll 32
+        for (int j = 0; j < R * NV; j++)
+            acc[j] = (vec){};
+    } else {
+        const real *start = t->start;
 #pragma GCC unroll 16
-        for (int r = 0; r < R; r++)
-            acc[r * NV + v] = x;
+        for (int r = 0; r < R; r++, start += t->ld_start) {
+#pragma GCC unroll 8
+            for (int v = 0; v < NV; v++)
+                acc[r * NV + v] = v < NV - 1 ? vload(start + v * VL) : vload_n(start + v * VL, tail);
+        }
     }
 #if defined(__AVX512F__)
     const int64_t whole = t->k; /* masks are free here */
@@ -242,8 +249,8 @@ FN_INLINE void gemm_dots_body(const int R, const gemm_tile *t, int64_t columns)
 #pragma GCC unroll 4
     for (int r = 0; r < R; r++, c += t->ldc) {
         vec x = gemm_sums(sums[r]);
-        if (t->bias)
-            x += vload_n(t->bias, columns);
+        if (t->start)
+            x += t->same_start ? vset1(*t->start) : vload_n(t->start, columns);
         if (t->add)
             x += vload_n(c, columns);
         vstore_n(c, vmax(vset1(t->floor), x), columns);

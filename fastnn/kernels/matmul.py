@@ -43,8 +43,10 @@ def matmul(a, b, out=None, *, transpose_a=False, transpose_b=False, bias=None, a
     All arrays have one dtype, float32 or float64, are C-contiguous, and out overlaps none of the others. transpose_a
     together with transpose_b is not supported: (b @ a).T is the same product.
     """
-    if bias is None and activation is None and not transpose_a and not transpose_b and not accumulate:
-        fast = _core.matmul(a, b, out)
+    code = ACTIVATIONS.get(activation)
+    if code is not None:
+        alpha = _ALPHA.get(activation, 0.0) if code else 0.0
+        fast = _core.matmul(a, b, out, transpose_a, transpose_b, bias, code, alpha, accumulate)
         if fast is not None:
             return fast
     return _general(a, b, out, transpose_a, transpose_b, bias, activation, accumulate)
