@@ -6,6 +6,7 @@
  */
 #include "kernels.h"
 #include "simd.h"
+#include "vmath.h"
 
 #include "elementwise.inc.c"
 #include "batching.inc.c"
