@@ -12,13 +12,15 @@
 #include "matmul.inc.c"
 #include "losses.inc.c"
 #include "optimizers.inc.c"
+#include "training.inc.c"
 
 #define FN_ALL_KERNELS(X)       \
     FN_ELEMENTWISE_KERNELS(X)   \
     FN_BATCHING_KERNELS(X)      \
     FN_MATMUL_KERNELS(X)        \
     FN_LOSSES_KERNELS(X)        \
-    FN_OPTIMIZERS_KERNELS(X)
+    FN_OPTIMIZERS_KERNELS(X)    \
+    FN_TRAINING_KERNELS(X)
 
 #define FN_ENTRY(name_, split_, tasks_, scratch_, run_) \
     { .name = #name_, .split = split_, .tasks = tasks_, .scratch = scratch_, .run = run_ },
