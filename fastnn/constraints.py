@@ -7,8 +7,8 @@
 
 import numpy as np
 
-from . import ops
-from .saving import registry
+from fastnn import ops
+from fastnn.saving import registry
 
 EPSILON = 1e-7
 

@@ -10,8 +10,9 @@ import math
 
 import numpy as np
 
-from .saving import registry
-from .utils import seeding
+from fastnn import config
+from fastnn.saving import registry
+from fastnn.utils import seeding
 
 #: Elements drawn at a time: 8 MiB of float64, so that a large embedding is not doubled in memory.
 CHUNK = 1 << 20
@@ -34,8 +35,8 @@ class Initializer:
         return type(self).from_config(self.get_config())
 
     def __repr__(self):
-        config = ", ".join(f"{name}={value!r}" for name, value in self.get_config().items())
-        return f"{type(self).__name__}({config})"
+        arguments = ", ".join(f"{name}={value!r}" for name, value in self.get_config().items())
+        return f"{type(self).__name__}({arguments})"
 
 
 def _shape(where, shape):
@@ -47,7 +48,7 @@ def _shape(where, shape):
 
 def _dtype(where, dtype):
     try:
-        return np.dtype("float32" if dtype is None else dtype)
+        return np.dtype(config.floatx() if dtype is None else dtype)
     except TypeError:
         raise TypeError(f"{where}: dtype must name a NumPy dtype, such as 'float32', got {dtype!r}") from None
 
@@ -243,8 +244,8 @@ class VarianceScaling(RandomInitializer):
         return self._uniform(shape, dtype, -limit, limit)
 
     def get_config(self):
-        config = {"scale": self.scale, "mode": self.mode, "distribution": self.distribution}
-        return {**super().get_config(), **config, "input_axes": self.input_axes, "output_axes": self.output_axes}
+        own = {"scale": self.scale, "mode": self.mode, "distribution": self.distribution}
+        return {**super().get_config(), **own, "input_axes": self.input_axes, "output_axes": self.output_axes}
 
 
 class _Fixed(VarianceScaling):
@@ -256,8 +257,7 @@ class _Fixed(VarianceScaling):
         super().__init__(*self.SETTING, seed=seed, input_axes=input_axes, output_axes=output_axes)
 
     def get_config(self):
-        config = RandomInitializer.get_config(self)
-        return {**config, "input_axes": self.input_axes, "output_axes": self.output_axes}
+        return {**RandomInitializer.get_config(self), "input_axes": self.input_axes, "output_axes": self.output_axes}
 
 
 class GlorotUniform(_Fixed):

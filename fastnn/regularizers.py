@@ -8,8 +8,8 @@ import math
 
 import numpy as np
 
-from . import ops
-from .saving import registry
+from fastnn import ops
+from fastnn.saving import registry
 
 
 class Regularizer:

@@ -1,6 +1,6 @@
 """Files and configs: Keras' `saving` names for the registry, and the state files that models are written with."""
 
-from .registry import (
+from fastnn.saving.registry import (
     CustomObjectScope,
     custom_object_scope,
     deserialize_keras_object,
@@ -11,7 +11,7 @@ from .registry import (
     register_serializable,
     serialize_keras_object,
 )
-from .state import load_state, save_state
+from fastnn.saving.state import load_state, save_state
 
 __all__ = [
     "CustomObjectScope",

@@ -110,9 +110,7 @@ def serialize_keras_object(obj):
     if isinstance(obj, (types.FunctionType, types.BuiltinFunctionType, types.MethodType, type)):
         return _serialize_callable(obj)
     if not hasattr(obj, "get_config"):
-        raise TypeError(
-            f"serialize: cannot save {obj!r} of type {type(obj).__name__}; give the class get_config()"
-        )
+        raise TypeError(f"serialize: cannot save {obj!r} of type {type(obj).__name__}; give the class get_config()")
     config = {
         "module": public_module(type(obj)),
         "class_name": type(obj).__name__,

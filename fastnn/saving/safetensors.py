@@ -17,7 +17,7 @@ import sys
 
 import numpy as np
 
-from .files import atomic_write
+from fastnn.saving.files import atomic_write
 
 DTYPES = {
     "BOOL": "?", "U8": "u1", "I8": "i1", "U16": "<u2", "I16": "<i2", "U32": "<u4", "I32": "<i4", "U64": "<u8",

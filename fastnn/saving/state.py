@@ -13,8 +13,8 @@ import zipfile
 
 import numpy as np
 
-from . import safetensors
-from .files import atomic_write
+from fastnn.saving import safetensors
+from fastnn.saving.files import atomic_write
 
 FORMAT = 1
 KEY = "fastnn"

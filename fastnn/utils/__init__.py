@@ -1,10 +1,10 @@
 """Small helpers around training: Keras' `utils`."""
 
-from . import seeding
-from .arrays import normalize, pad_sequences, to_categorical
-from .plot import plot_history
-from .progress import Progbar
-from .seeding import SeedGenerator, set_random_seed
+from fastnn.utils import seeding
+from fastnn.utils.arrays import normalize, pad_sequences, to_categorical
+from fastnn.utils.plot import plot_history
+from fastnn.utils.progress import Progbar
+from fastnn.utils.seeding import SeedGenerator, set_random_seed
 
 __all__ = [
     "CustomObjectScope",
@@ -29,7 +29,7 @@ __all__ = [
 def __getattr__(name):
     """Keras offers the registry under `utils` too; it lives in fastnn.saving, which uses this package."""
     if name in __all__:
-        from ..saving import registry
+        from fastnn.saving import registry
 
         return getattr(registry, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
