@@ -26,7 +26,7 @@
  */
 #include "activation_codes.h"
 #include "matmul_tile.inc.c"
-#include "matmul_vmath.h"
+#include "vmath.h"
 
 enum {
     GEMM_K = 2048 / sizeof(real),       /* terms in one chain */
