@@ -54,7 +54,7 @@ FN_INLINE vec vexp_tail(vec r)
     return vpolynomial(r, c, sizeof c / sizeof *c);
 }
 
-/* x = n log(2) + r with |r| <= log(2) / 2; returns r. The high part of log(2) is short: n times it is exact */
+/* x = n log(2) + r with |r| <= log(2) / 2; returns r. The high part of log(2) is short, n times it exact. */
 FN_INLINE vec vexp_reduce(vec x, vec *n)
 {
     *n = (x * vset1((real)1.4426950408889634074) + vset1(FN_ROUNDER)) - vset1(FN_ROUNDER);
@@ -270,8 +270,8 @@ FN_INLINE vec vnormal_cdf(vec x, vec *density)
 
 #define FN_TRIG_MAX ((real)0x1p20) /* from here on x is reduced lane by lane */
 
-/* x = q pi / 2 + r, |r| <= pi / 4, for any finite x (Payne and Hanek 1983): x 2 / pi modulo 4 needs only those
- * bits of 2 / pi that neither make multiples of 4 nor lie below the wanted precision. */
+/* x = q pi / 2 + r, |r| <= pi / 4, for any finite x (Payne and Hanek 1983): x 2 / pi modulo 4 needs only
+ * those bits of 2 / pi that neither make multiples of 4 nor lie below the wanted precision. */
 static __attribute__((noinline, cold, unused)) double trig_reduce_large(double x, int *quadrant)
 {
     static const uint64_t two_over_pi[] = { /* after 64 zero bits: 1280 bits behind the point */
