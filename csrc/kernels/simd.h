@@ -134,7 +134,7 @@ FN_INLINE vec vcopysign(vec a, vec b)
 /* Where mask is -1: x, elsewhere 0. */
 FN_INLINE vec vmask(ivec mask, vec x) { return (vec)(mask & (ivec)x); }
 
-/* a * b - c with one rounding, which error-free products need: the compiler may fold a * b - c by itself, but it
+/* a * b - c with one rounding, which error-free products need: the compiler may fold a * b - c by itself, but
  * need not. Only where FN_HAS_FMA is defined. */
 #if defined(__FMA__) && defined(FN_NATIVE)
 #define FN_HAS_FMA
@@ -161,7 +161,7 @@ FN_INLINE vec vround(vec x)
 #ifdef FN_ROUND
     return FN_ROUND(x, _MM_FROUND_TO_NEAREST_INT);
 #else
-    const vec big = vset1(sizeof(real) == 4 ? (real)0x1p23 : (real)0x1p52); /* from here on all are integers */
+    const vec big = vset1(sizeof(real) == 4 ? (real)0x1p23 : (real)0x1p52); /* from here on all are whole */
     const vec size = vabs(x), y = (size + big) - big;
     return vselect(size < big, vcopysign(y, x), x);
 #endif

@@ -9,6 +9,9 @@
 #include "vmath.h"
 
 #include "elementwise.inc.c"
+#include "reductions.inc.c"
+#include "movement.inc.c"
+#include "random.inc.c"
 #include "batching.inc.c"
 #include "matmul.inc.c"
 #include "ceiling.inc.c"
@@ -18,6 +21,9 @@
 
 #define FN_ALL_KERNELS(X)       \
     FN_ELEMENTWISE_KERNELS(X)   \
+    FN_REDUCTIONS_KERNELS(X)    \
+    FN_MOVEMENT_KERNELS(X)      \
+    FN_RANDOM_KERNELS(X)        \
     FN_BATCHING_KERNELS(X)      \
     FN_MATMUL_KERNELS(X)        \
     FN_CEILING_KERNELS(X)       \
