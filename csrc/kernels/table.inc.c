@@ -6,8 +6,12 @@
  */
 #include "kernels.h"
 #include "simd.h"
+#include "vmath.h"
 
 #include "elementwise.inc.c"
+#include "reductions.inc.c"
+#include "movement.inc.c"
+#include "random.inc.c"
 #include "batching.inc.c"
 #include "matmul.inc.c"
 #include "losses.inc.c"
@@ -16,6 +20,9 @@
 
 #define FN_ALL_KERNELS(X)       \
     FN_ELEMENTWISE_KERNELS(X)   \
+    FN_REDUCTIONS_KERNELS(X)    \
+    FN_MOVEMENT_KERNELS(X)      \
+    FN_RANDOM_KERNELS(X)        \
     FN_BATCHING_KERNELS(X)      \
     FN_MATMUL_KERNELS(X)        \
     FN_LOSSES_KERNELS(X)        \
