@@ -2,6 +2,7 @@
 
 from fastnn.graph import Leaf, topological
 from fastnn.ops import elementwise as ew
+from fastnn.ops.core import NoGradient
 
 
 def differentiate(seeds, targets):
@@ -17,7 +18,7 @@ def differentiate(seeds, targets):
     nodes = topological([tensor for tensor, _ in seeds])
     wanted = {t.node.number for t in targets}
     for node in nodes:  # a node matters when one of its inputs does
-        if any(t.node.number in wanted for t in node.inputs):
+        if any(t.node.number in wanted for t in node.inputs) and not node.op.stops_gradient:
             wanted.add(node.number)
 
     gradients = {}
@@ -37,5 +38,7 @@ def differentiate(seeds, targets):
             continue
         for tensor, gradient in zip(node.inputs, node.op.gradient(node, *dys), strict=False):
             if gradient is not None and tensor.node.number in wanted:
+                if isinstance(gradient, NoGradient):
+                    raise ValueError(gradient.reason)
                 add(tensor, gradient)
     return [gradients.get((t.node.number, t.index)) for t in targets]

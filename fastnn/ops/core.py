@@ -29,6 +29,8 @@ class Op:
     is_view = False  # the result is the first input's memory under another shape
     in_place = ()  # pairs (output, input): the kernel may write over this input's memory
     has_effect = False  # runs even when nothing uses its results
+    stops_gradient = False  # no gradient flows to any input
+    float_input = None  # number of the input whose float type is the operation's, where several float types mix
 
     def infer(self, *ins):
         """Spec (or tuple of Specs) of the results; raises ValueError on shapes that do not fit."""
@@ -48,6 +50,13 @@ class Op:
     def __repr__(self):
         args = ", ".join(f"{k}={v!r}" for k, v in self.config().items())
         return f"{self.name}({args})"
+
+
+class NoGradient:
+    """Returned by `Op.gradient` for an input that it cannot differentiate by: an error only where that is needed."""
+
+    def __init__(self, reason):
+        self.reason = reason
 
 
 REGISTRY = {}
@@ -197,7 +206,7 @@ def run(op, *arrays):
     if op.is_view:
         return (arrays[0].reshape(specs[0].shape),)
     outs = tuple(np.empty(s.shape, s.dtype) for s in specs)
-    op.lower(EagerBuilder(arrays, specs), outs, arrays)
+    op.lower(EagerBuilder(op, arrays, specs), outs, arrays)
     return outs
 
 
@@ -206,8 +215,10 @@ class EagerBuilder:
 
     training = False
 
-    def __init__(self, arrays, specs):
+    def __init__(self, op, arrays, specs):
         dtypes = [str(a.dtype) for a in arrays] + [s.dtype for s in specs]
+        if op.float_input is not None:
+            dtypes = [dtypes[op.float_input]]
         self.dtype = "float64" if "float64" in dtypes else "float32"
 
     def run(self, kernel, operands, ints, reals=(), *, cost=0.0, batched=False, split=-1):

@@ -236,6 +236,7 @@ class Cast(Op):
     """Between the float types' one and int32 (towards zero)."""
 
     name = "cast"
+    stops_gradient = True
 
     def __init__(self, dtype):
         self.dtype = dtype
@@ -258,6 +259,7 @@ class OneHot(Op):
     """(..., ) int32 -> (..., classes)."""
 
     name = "one_hot"
+    stops_gradient = True
 
     def __init__(self, classes, dtype):
         self.classes = classes
@@ -280,6 +282,7 @@ class EqualInt(Op):
     """1 where two int32 tensors of one shape agree, else 0."""
 
     name = "equal_int"
+    stops_gradient = True
 
     def __init__(self, dtype):
         self.dtype = dtype
@@ -558,6 +561,7 @@ class StopGradient(Op):
 
     name = "stop_gradient"
     is_view = True
+    stops_gradient = True
 
     def infer(self, x):
         return x

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 
+from fastnn import graph
 from fastnn.graph import Spec, Tensor
 from fastnn.ops.core import (
     Op,
@@ -474,16 +475,16 @@ def sum_to(x, shape):
 
 def zeros_like(x, dtype=None):
     """Zeros of x's shape."""
-    from fastnn.ops.elementwise import affine
-
-    return affine(x, 0.0) if isinstance(x, (Tensor, Variable)) else np.zeros_like(x, dtype=dtype)
+    return _full_like(x, 0.0) if isinstance(x, Tensor) else np.zeros_like(x, dtype=dtype)
 
 
 def ones_like(x, dtype=None):
     """Ones of x's shape."""
-    from fastnn.ops.elementwise import affine
+    return _full_like(x, 1.0) if isinstance(x, Tensor) else np.ones_like(x, dtype=dtype)
 
-    return affine(x, 0.0, 1.0) if isinstance(x, (Tensor, Variable)) else np.ones_like(x, dtype=dtype)
+
+def _full_like(x, value):
+    return broadcast_to(graph.constant(value, x.dtype), x.shape)
 
 
 def shape(x):

@@ -6,6 +6,7 @@ from fastnn.graph import Leaf, Spec, Tensor
 from fastnn.ops import elementwise as ew
 from fastnn.ops import movement as sh
 from fastnn.ops.core import (
+    NoGradient,
     Op,
     apply,
     common_dtype,
@@ -148,9 +149,9 @@ class RowLoss(Op):
             dy = make(RowLoss(self.kind, self.parameter, False, True, True), y, t, g)[0]
         dt = None
         if not isinstance(t.node.op, Leaf):
-            if self.kind not in _SYMMETRIC:
-                raise ValueError(f"{self.kind} has no gradient for its targets; use fastnn.ops.stop_gradient on them")
-            dt = ew.negative(dy)
+            dt = NoGradient(f"{self.kind} has no gradient for its targets; use fastnn.ops.stop_gradient on them")
+            if self.kind in _SYMMETRIC:
+                dt = ew.negative(dy)
         return dy, dt
 
     def lower(self, b, outs, ins):
@@ -163,10 +164,13 @@ class RowLoss(Op):
               cost=rows * columns * 1.5, batched=is_batched(ins[0].shape))  # fmt: skip
 
 
-def _logits_behind(output, kind):
+def logits_behind(output, kind):
     """The logits that a symbolic softmax or sigmoid was computed from, or None."""
     if isinstance(output, Tensor):
         op = output.node.op
+        if kind == "sigmoid" and isinstance(op, sh.Reshape):
+            logits = logits_behind(output.node.inputs[0], kind)
+            return None if logits is None else sh.reshape(logits, output.shape)
         if kind == "softmax" and isinstance(op, Softmax) and not op.log:
             return output.node.inputs[0]
         if kind == "sigmoid" and isinstance(op, ew.Unary) and op.function == "sigmoid":
@@ -206,7 +210,7 @@ def categorical_crossentropy(target, output, from_logits=False, axis=-1, label_s
     which is exact where probabilities would be cut at 1e-7."""
     _last(axis, output, "categorical_crossentropy")
     if not from_logits:
-        logits = _logits_behind(output, "softmax")
+        logits = logits_behind(output, "softmax")
         if logits is None:
             return row_loss("categorical_crossentropy", target, output, label_smoothing)
         output = logits
@@ -217,7 +221,7 @@ def sparse_categorical_crossentropy(target, output, from_logits=False, axis=-1):
     """-log(output[target]) of each row, from class ids; see `categorical_crossentropy`."""
     _last(axis, output, "sparse_categorical_crossentropy")
     if not from_logits:
-        logits = _logits_behind(output, "softmax")
+        logits = logits_behind(output, "softmax")
         if logits is None:
             return row_loss("sparse_categorical_crossentropy", target, output)
         output = logits
@@ -229,7 +233,7 @@ def binary_crossentropy(target, output, from_logits=False):
     shape = shape_of(output)
     flat = sh.expand_dims(output, -1)
     if not from_logits:
-        logits = _logits_behind(output, "sigmoid")
+        logits = logits_behind(output, "sigmoid")
         if logits is None:
             return row_loss("binary_crossentropy", sh.reshape(_real(target, output), (*shape, 1)), flat)
         flat = sh.expand_dims(logits, -1)
@@ -269,6 +273,8 @@ def _softmax(x, axis, log):
 class Accuracy(Op):
     """1 for each row whose prediction is right, else 0, by the kernel `kind`."""
 
+    stops_gradient = True
+
     def __init__(self, kind, parameter=0.0, k=1):
         self.kind, self.parameter, self.k = kind, float(parameter), int(k)
 
@@ -293,14 +299,15 @@ class Accuracy(Op):
               batched=is_batched(ins[0].shape))  # fmt: skip
 
 
-def accuracy(kind, target, output, parameter=0.0):
-    """1 where the row of `output` says `target`: "sparse_accuracy", "categorical_accuracy" or "binary_accuracy"."""
+def accuracy(kind, target, output, parameter=0.0, k=1):
+    """1 where the row of `output` says `target`: "sparse_accuracy", "sparse_top_k" (among the k largest),
+    "categorical_accuracy" or "binary_accuracy" (above the threshold `parameter`)."""
     dtype = common_dtype((output,), kind)
-    logits = _logits_behind(output, "softmax")
+    logits = logits_behind(output, "softmax")
     if logits is not None and kind != "binary_accuracy":
         output = logits  # the same order, and softmax itself may then not be needed at all
-    if kind == "sparse_accuracy":
-        return apply(Accuracy(kind), output, class_ids(target, shape_of(output)), dtypes=[dtype, "int32"])
+    if kind in ("sparse_accuracy", "sparse_top_k"):
+        return apply(Accuracy(kind, k=k), output, class_ids(target, shape_of(output)), dtypes=[dtype, "int32"])
     return apply(Accuracy(kind, parameter), output, target, dtypes=[dtype, dtype])
 
 
@@ -367,6 +374,7 @@ class AccumulateMean(Op):
 
     name = "accumulate_mean"
     has_effect = True
+    float_input = 1
 
     def infer(self, acc, values, *w):
         if acc.shape != (2,) or acc.dtype != "float64":
@@ -395,6 +403,7 @@ class AccumulateScalar(Op):
 
     name = "accumulate_scalar"
     has_effect = True
+    float_input = 1
 
     def infer(self, acc, value):
         return ()

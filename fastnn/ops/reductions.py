@@ -123,6 +123,8 @@ class ReduceMiddle(Op):
 class ArgLast(Op):
     """(..., columns) -> (...) int32: the first position of the largest (smallest)."""
 
+    stops_gradient = True
+
     def __init__(self, function):
         self.function = function
 
