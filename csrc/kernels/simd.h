@@ -41,7 +41,7 @@ typedef uint64_t uelem;
 typedef ielem ivec __attribute__((vector_size(FN_VBYTES))); /* comparisons give -1 or 0 in each lane */
 typedef uelem uvec __attribute__((vector_size(FN_VBYTES)));
 
-FN_INLINE vec vset1(real x) { return (vec){} + x; }
+FN_INLINE vec vset1(real x) { return x - (vec){}; }
 FN_INLINE vec vload(const real *p) { return *(const vec_u *)p; }
 FN_INLINE void vstore(real *p, vec x) { *(vec_u *)p = x; }
 
@@ -122,6 +122,77 @@ FN_INLINE vec vsqrt(vec x)
 #endif
 }
 
+FN_INLINE vec vabs(vec x) { return (vec)((uvec)x & ((uvec){} + ((uelem)-1 >> 1))); }
+
+/* The size of a with the sign of b. */
+FN_INLINE vec vcopysign(vec a, vec b)
+{
+    const uvec size = (uvec){} + ((uelem)-1 >> 1);
+    return (vec)(((uvec)a & size) | ((uvec)b & ~size));
+}
+
+/* Where mask is -1: x, elsewhere 0. */
+FN_INLINE vec vmask(ivec mask, vec x) { return (vec)(mask & (ivec)x); }
+
+/* a * b - c with one rounding, which error-free products need: the compiler may fold a * b - c by itself, but it
+ * need not. Only where FN_HAS_FMA is defined. */
+#if defined(__FMA__) && defined(FN_NATIVE)
+#define FN_HAS_FMA
+FN_INLINE vec vfms(vec a, vec b, vec c) { return (vec)FN_NATIVE(fmsub)((native)a, (native)b, (native)c); }
+#elif defined(__ARM_FEATURE_FMA)
+#define FN_HAS_FMA
+FN_INLINE vec vfms(vec a, vec b, vec c)
+{
+    for (int j = 0; j < VL; j++)
+        a[j] = sizeof(real) == 4 ? (real)__builtin_fmaf((float)a[j], (float)b[j], -(float)c[j])
+                                 : (real)__builtin_fma((double)a[j], (double)b[j], -(double)c[j]);
+    return a;
+}
+#endif
+
+/* Nearest integer (ties to even), and the integers below and above. Signed zeros, infinities and NaN stay. */
+#if defined(__AVX512F__)
+#define FN_ROUND(x, mode) (vec)FN_NATIVE(roundscale)((native)(x), mode)
+#elif defined(__SSE4_1__)
+#define FN_ROUND(x, mode) (vec)FN_NATIVE(round)((native)(x), (mode) | _MM_FROUND_NO_EXC)
+#endif
+FN_INLINE vec vround(vec x)
+{
+#ifdef FN_ROUND
+    return FN_ROUND(x, _MM_FROUND_TO_NEAREST_INT);
+#else
+    const vec big = vset1(sizeof(real) == 4 ? (real)0x1p23 : (real)0x1p52); /* from here on all are integers */
+    const vec size = vabs(x), y = (size + big) - big;
+    return vselect(size < big, vcopysign(y, x), x);
+#endif
+}
+FN_INLINE vec vfloor(vec x)
+{
+#ifdef FN_ROUND
+    return FN_ROUND(x, _MM_FROUND_TO_NEG_INF);
+#else
+    const vec y = vround(x);
+    return vcopysign(y - vmask(y > x, vset1(1)), x);
+#endif
+}
+FN_INLINE vec vceil(vec x)
+{
+#ifdef FN_ROUND
+    return FN_ROUND(x, _MM_FROUND_TO_POS_INF);
+#else
+    const vec y = vround(x);
+    return vcopysign(y + vmask(y < x, vset1(1)), x);
+#endif
+}
+FN_INLINE vec vtrunc(vec x)
+{
+#ifdef FN_ROUND
+    return FN_ROUND(x, _MM_FROUND_TO_ZERO);
+#else
+    return vcopysign(vfloor(vabs(x)), x);
+#endif
+}
+
 /* Sum of the lanes, always in the same order (halves added to halves). */
 FN_INLINE real vsum(vec x)
 {
@@ -131,6 +202,22 @@ FN_INLINE real vsum(vec x)
         for (int j = 0; j < h; j++)
             t[j] += t[j + h];
     return t[0];
+}
+
+/* Largest / smallest lane; NaN if there is one. */
+FN_INLINE real vreduce_max(vec x)
+{
+    real t = x[0];
+    for (int j = 1; j < VL; j++)
+        t = x[j] > t || x[j] != x[j] ? x[j] : t;
+    return t;
+}
+FN_INLINE real vreduce_min(vec x)
+{
+    real t = x[0];
+    for (int j = 1; j < VL; j++)
+        t = x[j] < t || x[j] != x[j] ? x[j] : t;
+    return t;
 }
 
 #endif

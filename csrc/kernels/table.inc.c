@@ -6,10 +6,12 @@
  */
 #include "kernels.h"
 #include "simd.h"
+#include "vmath.h"
 
 #include "elementwise.inc.c"
 #include "batching.inc.c"
 #include "matmul.inc.c"
+#include "ceiling.inc.c"
 #include "losses.inc.c"
 #include "optimizers.inc.c"
 #include "training.inc.c"
@@ -18,6 +20,7 @@
     FN_ELEMENTWISE_KERNELS(X)   \
     FN_BATCHING_KERNELS(X)      \
     FN_MATMUL_KERNELS(X)        \
+    FN_CEILING_KERNELS(X)       \
     FN_LOSSES_KERNELS(X)        \
     FN_OPTIMIZERS_KERNELS(X)    \
     FN_TRAINING_KERNELS(X)

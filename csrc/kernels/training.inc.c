@@ -42,7 +42,19 @@ static void accumulate_scalar(const fn_op *op, const fn_step *step, int64_t lo, 
     acc[1] += rows;
 }
 
+/* divide_samples: y[j] = x[j] / rows.  p: y, x.  i: rows, n.  split SERIAL */
+static void divide_samples(const fn_op *op, const fn_step *step, int64_t lo, int64_t hi, void *scratch)
+{
+    (void)lo; (void)hi; (void)scratch;
+    real *y = op->p[0];
+    const real *x = op->p[1];
+    const real scale = (real)(1.0 / (double)fn_rows(op, step));
+    for (int64_t j = 0; j < op->i[1]; j++)
+        y[j] = x[j] * scale;
+}
+
 #define FN_TRAINING_KERNELS(X)                                \
+    X(divide_samples, FN_SPLIT_SERIAL, fn_one_task, NULL, divide_samples) \
     X(mean_seed, FN_SPLIT_ROWS, fn_row_tasks, NULL, mean_seed) \
     X(spread_rows, FN_SPLIT_ROWS, fn_row_tasks, NULL, spread_rows) \
     X(accumulate_scalar, FN_SPLIT_SERIAL, fn_one_task, NULL, accumulate_scalar)

@@ -4,6 +4,7 @@ import numpy as np
 
 from fastnn import _core
 from fastnn.compiler.place import place
+from fastnn.compiler.program import Program
 from fastnn.ops.core import is_batched, size
 
 ITEM = {"float32": 4, "float64": 8, "int32": 4}
@@ -28,24 +29,16 @@ class Record:
 class PlanBuilder:
     """Collects records; see `fastnn.ops.core.Op.lower` for how operations use it."""
 
-    def __init__(self, program):
-        self.program = program
+    def __init__(self):
         self.records = []
         self.alias = {}  # value -> value whose memory it is
+        self._scratch = Program()
 
     def run(self, kernel, operands, ints, reals=(), *, cost=0.0, batched=False, split=-1):
         self.records.append(Record(kernel, operands, ints, reals, cost, batched, split))
 
     def temporary(self, shape, dtype):
-        return self.program.value(shape, dtype)
-
-    def view(self, value, shape):
-        v = self.program.value(shape, value.dtype)
-        self.alias[v] = self.root(value)
-        return v
-
-    def constant(self, array):
-        return self.program.value(array.shape, str(array.dtype), kind="constant", content=array)
+        return self._scratch.value(shape, dtype)
 
     def root(self, value):
         while value in self.alias:
@@ -57,16 +50,19 @@ class Plan:
     """A compiled step: its records, the memory of its values, and the bound list that C runs.
 
     Args:
-        program: instructions in order; `program.roots` are kept until the end.
+        stages: what is done in order: a Program (its roots are kept to the end of the step), or a list of Records.
         capacity: the most samples a step can have.
         dtype: the float type.
-        home: {value: array}: where given results must be written (gradients, variables).
+        loads: input values, filled from the data of a run before anything else.
+        homes: {value: array}: where results must be written (gradients).
         debug: no memory is shared between values, and all of it starts as NaN.
     """
 
-    def __init__(self, program, capacity, dtype, *, loads=(), home=None, after=(), debug=False):
-        self.program, self.capacity, self.dtype = program, capacity, dtype
-        builder = PlanBuilder(program)
+    def __init__(self, stages, capacity, dtype, *, loads=(), homes=None, debug=False):
+        self.capacity, self.dtype = capacity, dtype
+        self.builder = builder = PlanBuilder()
+        self.homes = {}
+        self.roots = []
         self.loads = {}
         for value in loads:
             columns = size(value.shape)
@@ -74,60 +70,65 @@ class Plan:
             kind = 1 if value.dtype == "int32" else 0
             builder.run("load_batch", (value, None), (1, columns, 5, kind), (1.0, 0.0), cost=columns * 0.1 + 5,
                         batched=True)  # fmt: skip
-        self._lower(builder)
-        self.homes = self._settle(builder, home or {})
-        for record in after:
-            builder.records.append(record)
-        self.records, self.builder = builder.records, builder
+        for stage in stages:
+            if isinstance(stage, Program):
+                self._lower(stage)
+                self._settle({v: a for v, a in (homes or {}).items() if v in stage.roots})
+                self.roots += stage.roots
+            else:
+                builder.records.extend(stage)
+        self.records = builder.records
         self._bind(debug)
 
-    def _lower(self, builder):
-        instructions = self.program.instructions
-        last = {}
-        for j, instruction in enumerate(instructions):
-            for v in instruction.ins:
-                last[v] = j
-        kept = set(self.program.roots)
-        groups = {}  # root -> last use of any view of it
-        shared = set()  # roots that must survive, or are written elsewhere
-        for j, instruction in enumerate(instructions):
+    def _lower(self, program):
+        builder, instructions = self.builder, program.instructions
+        kept = {builder.root(v) for v in program.roots}
+        for instruction in instructions:
             if instruction.op.is_view:
                 builder.alias[instruction.outs[0]] = builder.root(instruction.ins[0])
-        for v, j in last.items():
-            root = builder.root(v)
-            groups[root] = max(groups.get(root, -1), j)
-        for v in kept:
-            shared.add(builder.root(v))
+        kept = {builder.root(v) for v in program.roots}
+        last = {}  # root -> position of the last instruction that reads it or a view of it
+        for j, instruction in enumerate(instructions):
+            for v in instruction.ins:
+                last[builder.root(v)] = j
         for j, instruction in enumerate(instructions):
             if instruction.op.is_view:
                 continue
-            for o, i in instruction.op.in_place:
-                if o >= len(instruction.outs) or i >= len(instruction.ins):
-                    continue
-                out, root = instruction.outs[o], builder.root(instruction.ins[i])
-                free = root.kind == "result" and root not in shared and groups.get(root) == j
-                same = size(out.shape) == size(instruction.ins[i].shape) and is_batched(out.shape) == is_batched(
-                    instruction.ins[i].shape
-                )
-                twice = sum(builder.root(v) is root for v in instruction.ins) > 1
-                if free and same and not twice and out.dtype == root.dtype and out not in kept:
-                    users = groups.pop(out, j)
-                    builder.alias[out] = root
-                    groups[root] = max(users, j)
-                    break
+            self._reuse(instruction, j, last, kept)
             instruction.op.lower(builder, tuple(instruction.outs), tuple(instruction.ins))
 
-    def _settle(self, builder, home):
-        """{root value: array} for results that have a place of their own; a copy where a value cannot live there."""
-        homes = {}
-        for value, array in home.items():
-            root = builder.root(value)
-            if root.kind == "result" and root not in homes and size(root.shape) == size(value.shape):
-                homes[root] = array
+    def _reuse(self, instruction, j, last, kept):
+        """Lets a result take the memory of an input that nothing reads afterwards, where the kernel allows it."""
+        root_of = self.builder.root
+        for o, i in instruction.op.in_place:
+            if o >= len(instruction.outs) or i >= len(instruction.ins):
+                continue
+            out, into = instruction.outs[o], instruction.ins[i]
+            root = root_of(into)
+            if (
+                root.kind == "result"
+                and root not in kept
+                and root_of(out) not in kept
+                and last.get(root) == j
+                and sum(root_of(v) is root for v in instruction.ins) == 1
+                and size(out.shape) == size(into.shape) == size(root.shape)
+                and is_batched(out.shape) == is_batched(into.shape) == is_batched(root.shape)
+                and out.dtype == root.dtype
+            ):
+                mine = root_of(out)
+                self.builder.alias[mine] = root
+                last[root] = last.get(mine, j)
+                return
+
+    def _settle(self, homes):
+        """Gives results the places they must be written to; a copy where a value cannot live there."""
+        for value, array in homes.items():
+            root = self.builder.root(value)
+            if root.kind == "result" and root not in self.homes and size(root.shape) == size(value.shape):
+                self.homes[root] = array
             else:
                 n = size(value.shape)
-                builder.run("copy", (array, value), (n, 1), cost=n * 0.1)
-        return homes
+                self.builder.run("copy", (array, value), (n, 1), cost=n * 0.1)
 
     def _bytes(self, value):
         return size(value.shape) * ITEM[value.dtype] * (self.capacity if is_batched(value.shape) else 1)
@@ -142,7 +143,7 @@ class Plan:
                 root = self.builder.root(operand)
                 first.setdefault(root, j)
                 last[root] = j
-        for v in self.program.roots:
+        for v in self.roots:
             root = self.builder.root(v)
             if root.kind in ("result", "input"):
                 first.setdefault(root, 0)

@@ -393,3 +393,24 @@ class AccumulateScalar(Op):
 
     def lower(self, b, outs, ins):
         b.run("accumulate_scalar", ins[:2], (1,), cost=5.0, batched=True)
+
+
+@register
+class DivideBySamples(Op):
+    """x / (samples of the batch), for what was summed over a batch."""
+
+    name = "divide_samples"
+
+    def infer(self, x):
+        return x
+
+    def gradient(self, node, dy):
+        return (make(DivideBySamples(), dy)[0],)
+
+    def lower(self, b, outs, ins):
+        b.run("divide_samples", (*outs, *ins), (1, size(ins[0].shape)), cost=5.0, batched=True)
+
+
+def divide_by_samples(x):
+    """x / (samples of the batch); symbolic only, since an array has no batch beside it."""
+    return make(DivideBySamples(), x)[0]
