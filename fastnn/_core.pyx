@@ -139,6 +139,21 @@ def set_threads(int n):
 MAX_THREADS = FN_MAX_THREADS
 
 
+def _threads_asked():
+    """What the environment says: FASTNN_NUM_THREADS, else OMP_NUM_THREADS, which process pools set for their workers."""
+    for name in ("FASTNN_NUM_THREADS", "OMP_NUM_THREADS"):
+        text = os.environ.get(name, "").strip()
+        if text.isdigit() and 1 <= int(text) <= FN_MAX_THREADS:
+            return int(text) if name == "FASTNN_NUM_THREADS" else min(int(text), fn_cpu_count())
+        if text and name == "FASTNN_NUM_THREADS":
+            raise RuntimeError(f"FASTNN_NUM_THREADS must be an integer from 1 to {FN_MAX_THREADS}, got {text!r}")
+    return 0
+
+
+if _threads_asked():
+    fn_set_threads(_threads_asked())
+
+
 # ---- memory ----
 
 cdef class Memory:

@@ -26,7 +26,7 @@
  */
 #include "activation_codes.h"
 #include "matmul_tile.inc.c"
-#include "matmul_vmath.h"
+#include "vmath.h"
 
 enum {
     GEMM_K = 2048 / sizeof(real),       /* terms in one chain */
@@ -229,7 +229,7 @@ static void gemm_dots(const gemm *p, int64_t r0, int64_t r1, int64_t c0, int64_t
                        .start = p->s || !p->bias ? NULL : p->same_bias ? p->bias : p->bias + j, .k = p->k,
                        .same_start = p->same_bias,
                        .lda = p->lda, .ldb = p->ldb, .ldc = p->s ? VL : p->ldc, .add = p->s ? 0 : p->add,
-                       .floor = plain && p->activation == FN_ACT_RELU ? 0 : -(real)INFINITY};
+                       .floor = plain && p->activation == FN_ACT_RELU ? 0 : -(real)FN_INFINITY};
         for (int64_t r = r0; r < r1;) {
             int64_t rows = 1;
             t.a = p->a + r * p->lda;
@@ -261,7 +261,7 @@ static void gemm_row(const gemm *p, int64_t c0, int64_t c1, real *scratch)
         const int64_t rows = gemm_min(GEMM_STREAMS, p->k - l), place = l % GEMM_K;
         const int done = l + rows == p->k;
         gemm_tile t = {.a = p->a + l, .k = rows, .ldb = p->ldb,
-                       .floor = plain && !beside && done && p->activation == FN_ACT_RELU ? 0 : -(real)INFINITY};
+                       .floor = plain && !beside && done && p->activation == FN_ACT_RELU ? 0 : -(real)FN_INFINITY};
         const int64_t vectors = gemm_up(c1 - c0, VL);
         for (int64_t v = 0; v < vectors;) {
             const int nv = gemm_panel(vectors, v, 1);
@@ -368,7 +368,7 @@ static void gemm_block(const gemm *p, int64_t r0, int64_t r1, int64_t v0, int64_
                 const int64_t column = c0 + v * VL, columns = gemm_min(nv * VL, c1 - column);
                 gemm_tile t = {.start = first && p->bias && p->s == NULL ? p->bias + column : NULL, .k = k, .lda = lda,
                                .ldc = p->ldc, .tail = columns - (nv - 1) * VL, .add = p->add || !first,
-                               .floor = plain && last && p->activation == FN_ACT_RELU ? 0 : -(real)INFINITY};
+                               .floor = plain && last && p->activation == FN_ACT_RELU ? 0 : -(real)FN_INFINITY};
                 if (pack_b) {
                     t.b = scratch + v * VL * k;
                     t.ldb = nv * VL;

@@ -42,4 +42,3 @@ class Store:
             if store is not None:
                 return store
         return cls(variables, dtype)
-

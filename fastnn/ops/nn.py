@@ -96,7 +96,14 @@ class MeanSeed(Op):
     def lower(self, b, outs, ins):
         rows = size(self.shape)
         w = ins[0] if ins else None
-        b.run("mean_seed", (outs[0], w), (rows, int(self.mean)), (self.scale,), cost=rows * 0.2, batched=is_batched(self.shape))
+        b.run(
+            "mean_seed",
+            (outs[0], w),
+            (rows, int(self.mean)),
+            (self.scale,),
+            cost=rows * 0.2,
+            batched=is_batched(self.shape),
+        )
 
 
 @register
@@ -120,7 +127,9 @@ class RowLoss(Op):
         if not y.shape:
             raise ValueError(f"{self.kind}: predictions must have at least one dimension")
         if t.shape != expected:
-            raise ValueError(f"{self.kind}: targets must have shape {expected} for predictions {y.shape}, got {t.shape}")
+            raise ValueError(
+                f"{self.kind}: targets must have shape {expected} for predictions {y.shape}, got {t.shape}"
+            )
         specs = []
         if self.loss:
             specs.append(Spec(y.shape[:-1], y.dtype))
@@ -270,7 +279,9 @@ class Accuracy(Op):
     def infer(self, y, t):
         expected = y.shape[:-1] if self.kind in ("sparse_accuracy", "sparse_top_k") else y.shape
         if t.shape != expected:
-            raise ValueError(f"{self.kind}: targets must have shape {expected} for predictions {y.shape}, got {t.shape}")
+            raise ValueError(
+                f"{self.kind}: targets must have shape {expected} for predictions {y.shape}, got {t.shape}"
+            )
         return Spec(y.shape[:-1], y.dtype)
 
     def gradient(self, node, g):

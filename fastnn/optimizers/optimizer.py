@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastnn import _core
+from fastnn import _core, graph
 from fastnn.optimizers import schedules
 from fastnn.optimizers.schedules.schedule import evaluate, number
 
@@ -123,6 +123,22 @@ class Optimizer:
         self._arrays = None
 
     # ---- settings ----
+
+    #: attributes that change as training goes on, without any setting having changed
+    _running = frozenset(("step_count", "_arrays", "settings_version"))
+    settings_version = 0
+
+    def __setattr__(self, name, value):
+        object.__setattr__(self, name, value)
+        if name not in self._running:
+            object.__setattr__(self, "settings_version", self.settings_version + 1)
+            if name not in ("learning_rate", "_learning_rate"):
+                graph.touch()  # compiled steps hold the other settings as constants
+
+    @property
+    def rate_is_called(self):
+        """Whether the learning rate is a function without arguments, to be called before every step."""
+        return callable(self._learning_rate) and not isinstance(self._learning_rate, schedules.LearningRateSchedule)
 
     def _number(self, name, value, **bounds):
         return number(type(self).__name__, name, value, **bounds)

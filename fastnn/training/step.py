@@ -49,7 +49,9 @@ class Step:
             self.store = Store.of(model.weights, dtype)
         with graph.Trace(training=mode == "train") as trace:
             self.trace = trace
-            x = [graph.input_tensor((None, *s.shape), s.dtype, name) for s, name in zip(form.x, form.names, strict=True)]
+            x = [
+                graph.input_tensor((None, *s.shape), s.dtype, name) for s, name in zip(form.x, form.names, strict=True)
+            ]
             predicted = model(model._pack_inputs(x))
             outputs = tree.flatten(predicted)
             y = [graph.input_tensor((None, *s.shape), s.dtype, f"y{j}") for j, s in enumerate(form.y)]
@@ -182,9 +184,7 @@ class OptimizerState:
         from fastnn.optimizers.optimizer import Range
 
         optimizer, store = self.optimizer, self.store
-        ranges = [
-            Range(store.offsets[v], v.value.size, v.learning_rate_factor, optimizer.decays(v)) for v in variables
-        ]
+        ranges = [Range(store.offsets[v], v.value.size, v.learning_rate_factor, optimizer.decays(v)) for v in variables]
         for role, buffer in optimizer.buffers(ranges).items():
             dtype = np.dtype(buffer.dtype or store.dtype)
             wanted = max(buffer.size, store.size if buffer.saved else 1)

@@ -4,7 +4,6 @@ A call prepares arrays, finds or makes the compiled `Step` for them, and hands r
 50 ms, between which callbacks, the progress bar and Ctrl-C get their turn.
 """
 
-
 import numpy as np
 
 from fastnn import graph, ops
@@ -254,7 +253,9 @@ class Trainer:
         dtype = self._float_type()
         specs = self.input_specs()
         if specs is None:
-            specs = [Spec((None, *a.shape[1:]), "int32" if a.dtype.kind in "i" and a.itemsize > 1 else dtype) for a in x]
+            specs = [
+                Spec((None, *a.shape[1:]), "int32" if a.dtype.kind in "i" and a.itemsize > 1 else dtype) for a in x
+            ]
             if not self.built:
                 self._build_by_trial(specs[0] if len(specs) == 1 else list(specs))
                 specs = self.input_specs() or specs
@@ -344,7 +345,9 @@ class Trainer:
         weights = [None] * len(ys)
         if sample_weight is not None:
             many = isinstance(sample_weight, (list, tuple, dict)) and len(names) > 1
-            found = adapters.as_list(sample_weight, names, "sample weights", where) if many else [sample_weight] * len(ys)
+            found = (
+                adapters.as_list(sample_weight, names, "sample weights", where) if many else [sample_weight] * len(ys)
+            )
             for j, a in enumerate(found):
                 if a is not None:
                     a = adapters.as_rows(a, "sample_weight", where)
@@ -433,7 +436,13 @@ class Trainer:
                 steps = min(steps, int(steps_per_epoch))
             step = self._step("train", self._form(arrays.x, arrays.y, arrays.weights), batch)
         list_of = CallbackList(
-            callbacks, add_history=True, add_progbar=verbose != 0, model=self, verbose=verbose, epochs=epochs, steps=steps
+            callbacks,
+            add_history=True,
+            add_progbar=verbose != 0,
+            model=self,
+            verbose=verbose,
+            epochs=epochs,
+            steps=steps,
         )
         self.stop_training = False
         list_of.on_train_begin()
@@ -512,7 +521,9 @@ class Trainer:
         else:
             arrays = self._dataset(x, y, sample_weight, "evaluate")
             count = -(-arrays.rows // self._batch_size(batch_size, arrays.rows, "evaluate"))
-            list_of = CallbackList(callbacks, add_progbar=verbose != 0, model=self, verbose=verbose, steps=steps or count)
+            list_of = CallbackList(
+                callbacks, add_progbar=verbose != 0, model=self, verbose=verbose, steps=steps or count
+            )
             list_of.on_test_begin()
             logs = self._evaluate(arrays, batch_size, list_of, steps)
             list_of.on_test_end(logs)
@@ -583,7 +594,9 @@ class Trainer:
         step = self._step("train", self._form(arrays.x, arrays.y, arrays.weights), arrays.rows)
         step.bind([*arrays.x, *arrays.y, *arrays.weights])
         optimizer = self.optimizer
-        step.core.run(0, arrays.rows, arrays.rows, index=optimizer.step_count, seed=self._seed, hyper=self._hyper_rows(1))
+        step.core.run(
+            0, arrays.rows, arrays.rows, index=optimizer.step_count, seed=self._seed, hyper=self._hyper_rows(1)
+        )
         optimizer.step_count += 1
         logs = self._logs()
         return logs if return_dict else _flat(logs)
@@ -628,7 +641,9 @@ class Batches:
             except StopIteration:
                 self.iterator = None
                 if number == 0:
-                    raise ValueError("fit: the iterable of batches gave none; pass one that can be iterated anew") from None
+                    raise ValueError(
+                        "fit: the iterable of batches gave none; pass one that can be iterated anew"
+                    ) from None
                 break
             list_of.on_train_batch_begin(number)
             model.train_on_batch(x, y, w)
@@ -657,5 +672,3 @@ def _due(epoch, frequency):
 def _flat(logs):
     values = list(logs.values())
     return values[0] if len(values) == 1 else values
-
-
