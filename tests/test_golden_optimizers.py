@@ -17,7 +17,9 @@ def apply_steps(optimizer, golden, name, dtype):
         optimizer.apply(gradients, variables)
         if step in cases.OPTIMIZER_KEPT:
             for i, variable in enumerate(variables):
-                compare(numpy(variable), golden[f"{name}/{step}/{i}"], REPEATED[dtype], f"{name} step {step} variable {i}")
+                compare(
+                    numpy(variable), golden[f"{name}/{step}/{i}"], REPEATED[dtype], f"{name} step {step} variable {i}"
+                )
     return variables
 
 

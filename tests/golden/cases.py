@@ -43,7 +43,6 @@ ACTIVATIONS = {
 }
 
 
-
 def activation_weight(name):
     """What the value is multiplied with before summing: a plain sum of softmax rows would have no gradient."""
     x = ACTIVATIONS[name][2]
@@ -201,8 +200,17 @@ METRICS = {
     "sum": ("Sum", {}, "values"),
 }
 # Whole-batch losses have nothing to weight, and the IoU family counts in whole numbers.
-UNWEIGHTED = ("Dice", "Tversky", "ConcordanceCorrelation", "PearsonCorrelation", "BinaryIoU", "IoU", "MeanIoU", "OneHotIoU",
-    "OneHotMeanIoU")
+UNWEIGHTED = (
+    "Dice",
+    "Tversky",
+    "ConcordanceCorrelation",
+    "PearsonCorrelation",
+    "BinaryIoU",
+    "IoU",
+    "MeanIoU",
+    "OneHotIoU",
+    "OneHotMeanIoU",
+)
 UPDATES = 3
 
 
@@ -266,7 +274,9 @@ SCHEDULES = {
 TORCH_SCHEDULES = {
     f"cyclic_{mode}": (
         "CyclicLR",
-        dict(base_lr=0.01, max_lr=0.1, step_size_up=6, step_size_down=down, mode=mode, gamma=0.97, cycle_momentum=False),
+        dict(
+            base_lr=0.01, max_lr=0.1, step_size_up=6, step_size_down=down, mode=mode, gamma=0.97, cycle_momentum=False
+        ),
         0.01,
     )
     for mode, down in (("triangular", None), ("triangular2", 9), ("exp_range", 4))

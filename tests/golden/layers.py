@@ -141,8 +141,18 @@ for _cell, _options in _cells.items():
             )
 add("TimeDistributed", SERIES, {"layer": ("Dense", {"units": 3, "activation": "tanh"})})
 add("Embedding", (3, 5), {"input_dim": 7, "output_dim": 4})
-add("MultiHeadAttention", [SERIES, (2, 5, 4)], {"num_heads": 2, "key_dim": 3}, {"num_heads": 2, "key_dim": 3, "value_dim": 2})
-add("MultiHeadAttention", [SERIES, SERIES], {"num_heads": 1, "key_dim": 4, "use_bias": False}, call={"use_causal_mask": True})
+add(
+    "MultiHeadAttention",
+    [SERIES, (2, 5, 4)],
+    {"num_heads": 2, "key_dim": 3},
+    {"num_heads": 2, "key_dim": 3, "value_dim": 2},
+)
+add(
+    "MultiHeadAttention",
+    [SERIES, SERIES],
+    {"num_heads": 1, "key_dim": 4, "use_bias": False},
+    call={"use_causal_mask": True},
+)
 add("Attention", [SERIES, (2, 5, 4)], {}, {"use_scale": True})
 add("AdditiveAttention", [SERIES, (2, 5, 4)], {})
 

@@ -115,7 +115,7 @@ CASES |= {
         lambda k: mlp(k, CLASSES, "tanh"),
         lambda k: k.losses.SparseCategoricalCrossentropy(from_logits=True),
         ADAMW,
-        metrics=("accuracy", lambda k: k.metrics.SparseTopKCategoricalAccuracy(k=2)),
+        metrics=("accuracy", lambda k: k.metrics.SparseCategoricalCrossentropy(from_logits=True)),
         y=LABELS,
     ),
     "logits_smoothed": case(
@@ -164,9 +164,7 @@ CASES |= {
         y=LABELS,
     ),
     "l2": case(lambda k: mlp(k, 2, kernel_regularizer=k.regularizers.L2(0.02)), "mse", MOMENTUM),
-    "l1": case(
-        lambda k: mlp(k, 2, kernel_regularizer=k.regularizers.L1(0.01), bias_regularizer="l1"), "mse", MOMENTUM
-    ),
+    "l1": case(lambda k: mlp(k, 2, kernel_regularizer=k.regularizers.L1(0.01), bias_regularizer="l1"), "mse", MOMENTUM),
     "l1_l2": case(lambda k: mlp(k, 2, kernel_regularizer=k.regularizers.L1L2(0.01, 0.02)), "mse", ADAM),
     "activity": case(lambda k: mlp(k, 2, activity_regularizer=k.regularizers.L2(0.03)), "mse", SGD),
     "max_norm": case(lambda k: mlp(k, 2, kernel_constraint=k.constraints.MaxNorm(0.7)), "mse", MOMENTUM),
