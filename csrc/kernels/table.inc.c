@@ -11,6 +11,7 @@
 #include "elementwise.inc.c"
 #include "batching.inc.c"
 #include "matmul.inc.c"
+#include "softmax.inc.c"
 #include "losses.inc.c"
 #include "optimizers.inc.c"
 
@@ -18,6 +19,7 @@
     FN_ELEMENTWISE_KERNELS(X)   \
     FN_BATCHING_KERNELS(X)      \
     FN_MATMUL_KERNELS(X)        \
+    FN_SOFTMAX_KERNELS(X)       \
     FN_LOSSES_KERNELS(X)        \
     FN_OPTIMIZERS_KERNELS(X)
 
