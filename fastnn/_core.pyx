@@ -139,6 +139,21 @@ def set_threads(int n):
 MAX_THREADS = FN_MAX_THREADS
 
 
+def _threads_asked():
+    """What the environment says: FASTNN_NUM_THREADS, else OMP_NUM_THREADS, which process pools set for their workers."""
+    for name in ("FASTNN_NUM_THREADS", "OMP_NUM_THREADS"):
+        text = os.environ.get(name, "").strip()
+        if text.isdigit() and 1 <= int(text) <= FN_MAX_THREADS:
+            return int(text) if name == "FASTNN_NUM_THREADS" else min(int(text), fn_cpu_count())
+        if text and name == "FASTNN_NUM_THREADS":
+            raise RuntimeError(f"FASTNN_NUM_THREADS must be an integer from 1 to {FN_MAX_THREADS}, got {text!r}")
+    return 0
+
+
+if _threads_asked():
+    fn_set_threads(_threads_asked())
+
+
 # ---- memory ----
 
 cdef class Memory:
@@ -229,6 +244,79 @@ def run(str kernel, bint float64, tuple operands, tuple ints, tuple reals=(), *,
         status = fn_run_op(&op, &step)
     if status == FN_ENOMEM:
         raise MemoryError(f"kernel {kernel}: no memory for scratch")
+
+
+cdef int MATMUL_NN = KERNELS["matmul_nn"], MATMUL_NT = KERNELS["matmul_nt"], MATMUL_TN = KERNELS["matmul_tn"]
+
+
+def matmul(a, b, out, bint transpose_a, bint transpose_b, bias, int activation, double alpha, bint accumulate):
+    """The product of two plain matrices, or None for anything unusual or wrong: fastnn.kernels.matmul, which documents
+    the arguments, has the checks and the messages."""
+    cdef fn_op op
+    cdef fn_step step
+    cdef fn_status status
+    cdef cnp.npy_intp m, k, n
+    cdef cnp.npy_intp shape[2]
+    cdef cnp.ndarray x, y, c, d
+    if not (cnp.PyArray_CheckExact(a) and cnp.PyArray_CheckExact(b)) or (transpose_a and transpose_b):
+        return None
+    x, y = a, b
+    cdef int kind = cnp.PyArray_TYPE(x)
+    if (kind != cnp.NPY_FLOAT32 and kind != cnp.NPY_FLOAT64) or not (_plain(x, kind, 2) and _plain(y, kind, 2)):
+        return None
+    m, k, n = cnp.PyArray_DIM(x, transpose_a), cnp.PyArray_DIM(x, not transpose_a), cnp.PyArray_DIM(y, not transpose_b)
+    if cnp.PyArray_DIM(y, transpose_b) != k:
+        return None
+    if out is None:
+        if accumulate:
+            return None
+        shape[0], shape[1] = m, n
+        c = cnp.PyArray_EMPTY(2, shape, kind, 0)
+    else:
+        if not cnp.PyArray_CheckExact(out):
+            return None
+        c = out
+        if not _plain(c, kind, 2) or not cnp.PyArray_ISWRITEABLE(c) or _overlap(c, x) or _overlap(c, y):
+            return None
+        if cnp.PyArray_DIM(c, 0) != m or cnp.PyArray_DIM(c, 1) != n:
+            return None
+    memset(&op, 0, sizeof(op))
+    memset(&step, 0, sizeof(step))
+    if bias is not None:
+        if not cnp.PyArray_CheckExact(bias):
+            return None
+        d = bias
+        if not _plain(d, kind, 1) or cnp.PyArray_DIM(d, 0) != n or _overlap(c, d):
+            return None
+        op.p[3] = cnp.PyArray_DATA(d)
+    op.kernel = &TABLES[kind == cnp.NPY_FLOAT64].kernels[
+        MATMUL_TN if transpose_a else MATMUL_NT if transpose_b else MATMUL_NN]
+    op.split = op.kernel.split
+    op.cost = 0.02 * <double>m * <double>n * <double>k
+    op.p[0], op.p[1], op.p[2] = cnp.PyArray_DATA(c), cnp.PyArray_DATA(x), cnp.PyArray_DATA(y)
+    op.i[0], op.i[1], op.i[2] = k if transpose_a else m, n, m if transpose_a else k
+    op.i[3], op.i[4], op.i[5] = m if transpose_a else k, k if transpose_b else n, n
+    op.i[6], op.i[7] = accumulate, activation
+    op.f[0] = alpha
+    step.rows = 1
+    with nogil:
+        status = fn_run_op(&op, &step)
+    if status == FN_ENOMEM:
+        raise MemoryError("matmul: no memory for scratch")
+    return c
+
+
+cdef inline bint _plain(cnp.ndarray x, int kind, int ndim):
+    """Whether x is a C-contiguous array of this type and number of dimensions."""
+    return (cnp.PyArray_TYPE(x) == kind and cnp.PyArray_NDIM(x) == ndim
+            and cnp.PyArray_ISCARRAY_RO(x))
+
+
+cdef inline bint _overlap(cnp.ndarray x, cnp.ndarray y):
+    """Whether two contiguous arrays share a byte."""
+    cdef char *a = <char *>cnp.PyArray_DATA(x)
+    cdef char *b = <char *>cnp.PyArray_DATA(y)
+    return a < b + cnp.PyArray_NBYTES(y) and b < a + cnp.PyArray_NBYTES(x)
 
 
 @cython.final

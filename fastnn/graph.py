@@ -165,6 +165,21 @@ def current_trace():
     return stack[-1] if stack else None
 
 
+_version = itertools.count(1)
+_current = 0
+
+
+def touch():
+    """Says that something plans were made from has changed (a layer's setting, where variables live)."""
+    global _current
+    _current = next(_version)
+
+
+def version():
+    """Changes whenever a plan may be out of date; plans remember theirs."""
+    return _current
+
+
 def topological(outputs):
     """All nodes that the tensors `outputs` depend on, inputs first."""
     seen, stack = {}, [t.node for t in outputs]

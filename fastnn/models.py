@@ -25,7 +25,9 @@ class Model(Trainer, Layer):
         return layer
 
     def __init__(self, *, name=None, trainable=True, dtype=None, **kwargs):
-        Layer.__init__(self, name=name or auto_name(_class_prefix(type(self))), trainable=trainable, dtype=dtype, **kwargs)
+        Layer.__init__(
+            self, name=name or auto_name(_class_prefix(type(self))), trainable=trainable, dtype=dtype, **kwargs
+        )
         Trainer.__init__(self)
 
     def build(self, input_shape):

@@ -45,11 +45,20 @@ class Variable:
         self.dtype = dtype
         self.name = name
         self.path = name
-        self.trainable = trainable
+        self._trainable = bool(trainable)
         self.regularizer = regularizer
         self.constraint = constraint
         self.learning_rate_factor = learning_rate_factor
         self.store = None  # the Store whose block `value` lies in
+
+    @property
+    def trainable(self):
+        return self._trainable
+
+    @trainable.setter
+    def trainable(self, value):
+        self._trainable = bool(value)
+        graph.touch()
 
     @property
     def ndim(self):

@@ -1,2 +1,568 @@
-/* optimizers.inc.c - to be written. */
-#define FN_OPTIMIZERS_KERNELS(X)
+/* optimizers.inc.c - parameter updates over ranges of the flat store, one fused pass each.
+ *
+ * Operands of every update:
+ *   p: 0 parameters, 1 gradient (read only), 2.. slots (see each kernel), all distinct;
+ *      8 one double that multiplies the gradient (the factor of a clip by norm), or NULL
+ *   i: 0 elements, 1 flags (FN_UPDATE_*), 2 column of step->hyper that says 0 when this step makes no update
+ *      (gradient accumulation), or 0: every step makes one
+ *   f: 0 learning-rate factor of the range, 1 weight decay, 2 constant that multiplies the gradient,
+ *      3 clip value (0: none), 4.. constants of the method
+ *   step->hyper: 0 learning rate, 1.. what changes per step; computed in float64 by fastnn.optimizers
+ *
+ * The gradient that a rule sees is g <- clip(g * f[2] * p[8], -f[3], f[3]). Weight decay is decoupled,
+ * p <- p - lr wd p before the update, or with FN_UPDATE_L2 added to the gradient, g <- g + wd p.
+ * Split: BLOCKS of FN_UPDATE_BLOCK elements; each element stands alone, so any split gives the same bits.
+ * Elements with p = g = slots = 0 (the gaps of the store) stay 0: denominators are kept above 0.
+ */
+
+#include <math.h>
+
+enum { FN_UPDATE_BLOCK = 4096 };
+enum {
+    FN_UPDATE_L2 = 1,       /* weight decay is added to the gradient */
+    FN_UPDATE_TORCH = 2,    /* PyTorch's form of the method, see each kernel */
+    FN_UPDATE_AMSGRAD = 4,
+    FN_UPDATE_CENTERED = 8,
+    FN_UPDATE_MOMENTUM = 16,
+    FN_UPDATE_GENERAL = 32  /* set here: the gradient or the decay needs work before the rule */
+};
+
+static int64_t update_tasks(const fn_op *op, const fn_step *step)
+{
+    (void)step;
+    return (op->i[0] + FN_UPDATE_BLOCK - 1) / FN_UPDATE_BLOCK;
+}
+
+static inline void update_range(const fn_op *op, int64_t lo, int64_t hi, int64_t *begin, int64_t *end)
+{
+    *begin = lo * FN_UPDATE_BLOCK;
+    *end = hi * FN_UPDATE_BLOCK < op->i[0] ? hi * FN_UPDATE_BLOCK : op->i[0];
+}
+
+static inline int update_is_off(const double *hyper, int64_t column) { return column > 0 && hyper[column] == 0; }
+
+/* Everything that a rule reads, as vectors. */
+typedef struct {
+    int64_t begin, end;
+    real *p, *s0, *s1, *s2;
+    const real *g;
+    double lr;                   /* learning rate of this range in this step */
+    vec factor, clip, l2, decay; /* used with FN_UPDATE_GENERAL only */
+    vec c0, c1, c2, c3, c4, c5;  /* constants of the rule */
+    int flags;
+} update;
+
+static inline int update_start(update *u, const fn_op *op, const fn_step *step, int64_t lo, int64_t hi)
+{
+    if (update_is_off(step->hyper, op->i[2]))
+        return 0;
+    update_range(op, lo, hi, &u->begin, &u->end);
+    u->p = op->p[0];
+    u->g = op->p[1];
+    u->s0 = op->p[2];
+    u->s1 = op->p[3];
+    u->s2 = op->p[4];
+    u->lr = step->hyper[0] * op->f[0];
+    u->flags = (int)op->i[1];
+    const double factor = op->f[2] * (op->p[8] ? *(const double *)op->p[8] : 1);
+    const int l2 = (u->flags & FN_UPDATE_L2) != 0;
+    u->factor = vset1((real)factor);
+    u->clip = vset1(op->f[3] > 0 ? (real)op->f[3] : (real)INFINITY);
+    u->l2 = vset1((real)(l2 ? op->f[1] : 0));
+    u->decay = vset1((real)(l2 ? 0 : op->f[1] * u->lr));
+    if (factor != 1 || op->f[1] != 0 || op->f[3] > 0)
+        u->flags |= FN_UPDATE_GENERAL;
+    return u->begin < u->end;
+}
+
+/* eps as a vector that no rounding makes 0: 0 / (0 + eps) must be 0. */
+static inline vec update_epsilon(double eps)
+{
+    const double least = sizeof(real) == 4 ? 1.17549435e-38 : 2.2250738585072014e-308;
+    return vset1((real)(eps > least ? eps : least));
+}
+
+/* The range, a vector at a time: `rule` takes the gradient and changes parameter and slots. NaN passes
+ * through the clip because vmin and vmax give their second operand then. */
+typedef void update_rule(const update *u, vec g, vec *p, vec *s0, vec *s1, vec *s2, const int flags);
+FN_INLINE void update_one(const update *u, update_rule *rule, vec g, vec *p, vec *s0, vec *s1, vec *s2,
+                          const int flags)
+{
+    if (flags & FN_UPDATE_GENERAL) {
+        g = vmin(u->clip, vmax(-u->clip, g * u->factor));
+        g += *p * u->l2;
+        *p -= *p * u->decay;
+    }
+    rule(u, g, p, s0, s1, s2, flags);
+}
+FN_INLINE void update_sweep(const update *u, update_rule *rule, const int slots, const int flags)
+{
+    int64_t j = u->begin;
+    for (; j + VL <= u->end; j += VL) {
+        vec p = vload(u->p + j), s0 = {}, s1 = {}, s2 = {};
+        if (slots > 0) s0 = vload(u->s0 + j);
+        if (slots > 1) s1 = vload(u->s1 + j);
+        if (slots > 2) s2 = vload(u->s2 + j);
+        update_one(u, rule, vload(u->g + j), &p, &s0, &s1, &s2, flags);
+        vstore(u->p + j, p);
+        if (slots > 0) vstore(u->s0 + j, s0);
+        if (slots > 1) vstore(u->s1 + j, s1);
+        if (slots > 2) vstore(u->s2 + j, s2);
+    }
+    const int64_t n = u->end - j;
+    if (n > 0) {
+        vec p = vload_n(u->p + j, n), s0 = {}, s1 = {}, s2 = {};
+        if (slots > 0) s0 = vload_n(u->s0 + j, n);
+        if (slots > 1) s1 = vload_n(u->s1 + j, n);
+        if (slots > 2) s2 = vload_n(u->s2 + j, n);
+        update_one(u, rule, vload_n(u->g + j, n), &p, &s0, &s1, &s2, flags);
+        vstore_n(u->p + j, p, n);
+        if (slots > 0) vstore_n(u->s0 + j, s0, n);
+        if (slots > 1) vstore_n(u->s1 + j, s1, n);
+        if (slots > 2) vstore_n(u->s2 + j, s2, n);
+    }
+}
+FN_INLINE void update_run(const update *u, update_rule *rule, const int slots, const int flags)
+{
+    if (u->flags & FN_UPDATE_GENERAL)
+        update_sweep(u, rule, slots, flags | FN_UPDATE_GENERAL);
+    else
+        update_sweep(u, rule, slots, flags);
+}
+
+#define UPDATE_RULE(name) \
+    FN_INLINE void name(const update *u, vec g, vec *p, vec *s0, vec *s1, vec *s2, const int flags)
+#define UPDATE_UNUSED (void)u, (void)s0, (void)s1, (void)s2, (void)flags
+
+/* sgd: p <- p - lr g.  No slots. */
+UPDATE_RULE(sgd_rule)
+{
+    UPDATE_UNUSED;
+    *p -= u->c0 * g;
+}
+static void sgd(const fn_op *op, const fn_step *step, int64_t lo, int64_t hi, void *scratch)
+{
+    (void)scratch;
+    update u;
+    if (!update_start(&u, op, step, lo, hi))
+        return;
+    u.c0 = vset1((real)u.lr);
+    update_run(&u, sgd_rule, 0, 0);
+}
+
+/* momentum: v <- mu v - lr g; p <- p + v  (Sutskever et al. 2013; Keras).
+ * FN_UPDATE_TORCH: v <- mu v + gain g; p <- p - lr v; both the same while lr is constant.
+ * Slot: v.  hyper: 1 mu, 2 gain (1 - dampening; 1 in the first step). */
+UPDATE_RULE(momentum_rule)
+{
+    UPDATE_UNUSED;
+    *s0 = u->c0 * *s0 + u->c1 * g;
+    *p += u->c2 * *s0;
+}
+static void momentum(const fn_op *op, const fn_step *step, int64_t lo, int64_t hi, void *scratch)
+{
+    (void)scratch;
+    update u;
+    if (!update_start(&u, op, step, lo, hi))
+        return;
+    const int torch = u.flags & FN_UPDATE_TORCH;
+    u.c0 = vset1((real)step->hyper[1]);
+    u.c1 = vset1((real)(torch ? step->hyper[2] : -u.lr));
+    u.c2 = vset1((real)(torch ? -u.lr : 1));
+    update_run(&u, momentum_rule, 1, 0);
+}
+
+/* nesterov: v <- mu v - lr g; p <- p + mu' v - lr g  (Keras: mu' = mu).
+ * With mu' = the next step's momentum p is the look-ahead point of Nesterov's method, exactly, for any
+ * schedule of mu; the plain iterate is then p - mu' v.
+ * FN_UPDATE_TORCH: v <- mu v + gain g; p <- p - lr (g + mu' v).
+ * Slot: v.  hyper: 1 mu, 2 gain, 3 mu'. */
+UPDATE_RULE(nesterov_rule)
+{
+    UPDATE_UNUSED;
+    *s0 = u->c0 * *s0 + u->c1 * g;
+    *p += u->c2 * *s0 + u->c3 * g;
+}
+static void nesterov(const fn_op *op, const fn_step *step, int64_t lo, int64_t hi, void *scratch)
+{
+    (void)scratch;
+    update u;
+    if (!update_start(&u, op, step, lo, hi))
+        return;
+    const int torch = u.flags & FN_UPDATE_TORCH;
+    u.c0 = vset1((real)step->hyper[1]);
+    u.c1 = vset1((real)(torch ? step->hyper[2] : -u.lr));
+    u.c2 = vset1((real)(torch ? -u.lr * step->hyper[3] : step->hyper[3]));
+    u.c3 = vset1((real)-u.lr);
+    update_run(&u, nesterov_rule, 1, 0);
+}
+
+/* adam: m <- m + (1-b1)(g - m); v <- v + (1-b2)(g^2 - v); p <- p - lr c m / (sqrt(v) + eps)
+ * (Kingma & Ba 2015, the "epsilon hat" form of their section 2, as Keras). c = sqrt(1-b2^t) / (1-b1^t).
+ * PyTorch's form, lr / (1-b1^t) m / (sqrt(v / (1-b2^t)) + eps), is the same with eps sqrt(1-b2^t) for eps.
+ * FN_UPDATE_AMSGRAD: w <- max(w, v) stands for v in the last formula (Reddi et al. 2018).
+ * Slots: m, v (, w).  hyper: 1 c, 2 eps.  f: 4 b1, 5 b2. */
+UPDATE_RULE(adam_rule)
+{
+    UPDATE_UNUSED;
+    *s0 += u->c0 * (g - *s0);
+    *s1 += u->c1 * (g * g - *s1);
+    vec v = *s1;
+    if (flags & FN_UPDATE_AMSGRAD)
+        v = *s2 = vmax(*s2, v);
+    *p -= u->c2 * *s0 / (vsqrt(v) + u->c3);
+}
+static void adam(const fn_op *op, const fn_step *step, int64_t lo, int64_t hi, void *scratch)
+{
+    (void)scratch;
+    update u;
+    if (!update_start(&u, op, step, lo, hi))
+        return;
+    u.c0 = vset1((real)(1 - op->f[4]));
+    u.c1 = vset1((real)(1 - op->f[5]));
+    u.c2 = vset1((real)(u.lr * step->hyper[1]));
+    u.c3 = update_epsilon(step->hyper[2]);
+    if (u.flags & FN_UPDATE_AMSGRAD)
+        update_run(&u, adam_rule, 3, FN_UPDATE_AMSGRAD);
+    else
+        update_run(&u, adam_rule, 2, 0);
+}
+
+/* nadam: m, v as adam; p <- p - lr (cm m + cg g) / (sqrt(c v) + eps)  (Dozat 2016).
+ * Slots: m, v.  hyper: 1 cm, 2 cg, 3 c = 1 / (1-b2^t).  f: 4 b1, 5 b2, 6 eps. */
+UPDATE_RULE(nadam_rule)
+{
+    UPDATE_UNUSED;
+    *s0 += u->c0 * (g - *s0);
+    *s1 += u->c1 * (g * g - *s1);
+    *p -= (u->c2 * *s0 + u->c3 * g) / (vsqrt(u->c4 * *s1) + u->c5);
+}
+static void nadam(const fn_op *op, const fn_step *step, int64_t lo, int64_t hi, void *scratch)
+{
+    (void)scratch;
+    update u;
+    if (!update_start(&u, op, step, lo, hi))
+        return;
+    u.c0 = vset1((real)(1 - op->f[4]));
+    u.c1 = vset1((real)(1 - op->f[5]));
+    u.c2 = vset1((real)(u.lr * step->hyper[1]));
+    u.c3 = vset1((real)(u.lr * step->hyper[2]));
+    u.c4 = vset1((real)step->hyper[3]);
+    u.c5 = update_epsilon(op->f[6]);
+    update_run(&u, nadam_rule, 2, 0);
+}
+
+/* adamax: m <- m + (1-b1)(g - m); w <- max(b2 w, |g|); p <- p - lr c m / (w + eps)  (Kingma & Ba 2015, section 7.1).
+ * FN_UPDATE_TORCH: w <- max(b2 w, |g| + eps); p <- p - lr c m / w.
+ * Slots: m, w.  hyper: 1 c = 1 / (1-b1^t).  f: 4 b1, 5 b2, 6 eps. */
+UPDATE_RULE(adamax_rule)
+{
+    UPDATE_UNUSED;
+    *s0 += u->c0 * (g - *s0);
+    vec a = vmax(g, -g);
+    if (flags & FN_UPDATE_TORCH) {
+        *s1 = vmax(u->c1 * *s1, a + u->c3);
+        *p -= u->c2 * *s0 / *s1;
+        return;
+    }
+    *s1 = vmax(u->c1 * *s1, a);
+    *p -= u->c2 * *s0 / (*s1 + u->c3);
+}
+static void adamax(const fn_op *op, const fn_step *step, int64_t lo, int64_t hi, void *scratch)
+{
+    (void)scratch;
+    update u;
+    if (!update_start(&u, op, step, lo, hi))
+        return;
+    u.c0 = vset1((real)(1 - op->f[4]));
+    u.c1 = vset1((real)op->f[5]);
+    u.c2 = vset1((real)(u.lr * step->hyper[1]));
+    u.c3 = update_epsilon(op->f[6]);
+    if (u.flags & FN_UPDATE_TORCH)
+        update_run(&u, adamax_rule, 2, FN_UPDATE_TORCH);
+    else
+        update_run(&u, adamax_rule, 2, 0);
+}
+
+/* rmsprop: v <- rho v + (1-rho) g^2; p <- p - lr g / sqrt(v + eps)  (Tieleman & Hinton 2012; eps as Keras).
+ * FN_UPDATE_CENTERED: m <- rho m + (1-rho) g, and v - m^2 stands for v in the root.
+ * FN_UPDATE_MOMENTUM: b <- mu b + lr g / sqrt(...); p <- p - b.
+ * FN_UPDATE_TORCH: g / (sqrt(v) + eps); and with momentum b <- mu b + g / (...); p <- p - lr b.
+ * Slots: v (, b if momentum) (, m if centered).  f: 4 rho, 5 eps, 6 mu. */
+UPDATE_RULE(rmsprop_rule)
+{
+    UPDATE_UNUSED;
+    vec *m = flags & FN_UPDATE_MOMENTUM ? s2 : s1;
+    *s0 = u->c0 * *s0 + (u->c1 * g) * g;
+    vec v = *s0;
+    if (flags & FN_UPDATE_CENTERED) {
+        *m = u->c0 * *m + u->c1 * g;
+        v = vmax((vec){}, v - *m * *m); /* a variance that rounding took below 0 */
+    }
+    vec d = g / (vsqrt(v + u->c2) + u->c3);
+    if (flags & FN_UPDATE_MOMENTUM) {
+        if (flags & FN_UPDATE_TORCH) {
+            *s1 = u->c5 * *s1 + d;
+            *p -= u->c4 * *s1;
+        } else {
+            *s1 = u->c5 * *s1 + u->c4 * d;
+            *p -= *s1;
+        }
+    } else {
+        *p -= u->c4 * d;
+    }
+}
+static void rmsprop(const fn_op *op, const fn_step *step, int64_t lo, int64_t hi, void *scratch)
+{
+    (void)scratch;
+    update u;
+    if (!update_start(&u, op, step, lo, hi))
+        return;
+    const int torch = u.flags & FN_UPDATE_TORCH;
+    u.c0 = vset1((real)op->f[4]);
+    u.c1 = vset1((real)(1 - op->f[4]));
+    u.c2 = torch ? (vec){} : update_epsilon(op->f[5]);
+    u.c3 = torch ? update_epsilon(op->f[5]) : (vec){};
+    u.c4 = vset1((real)u.lr);
+    u.c5 = vset1((real)op->f[6]);
+    switch (u.flags & (FN_UPDATE_CENTERED | FN_UPDATE_MOMENTUM | FN_UPDATE_TORCH)) {
+    case FN_UPDATE_CENTERED | FN_UPDATE_MOMENTUM | FN_UPDATE_TORCH:
+        update_run(&u, rmsprop_rule, 3, FN_UPDATE_CENTERED | FN_UPDATE_MOMENTUM | FN_UPDATE_TORCH);
+        break;
+    case FN_UPDATE_CENTERED | FN_UPDATE_MOMENTUM:
+        update_run(&u, rmsprop_rule, 3, FN_UPDATE_CENTERED | FN_UPDATE_MOMENTUM);
+        break;
+    case FN_UPDATE_MOMENTUM | FN_UPDATE_TORCH:
+        update_run(&u, rmsprop_rule, 2, FN_UPDATE_MOMENTUM | FN_UPDATE_TORCH);
+        break;
+    case FN_UPDATE_MOMENTUM:
+        update_run(&u, rmsprop_rule, 2, FN_UPDATE_MOMENTUM);
+        break;
+    case FN_UPDATE_CENTERED:
+    case FN_UPDATE_CENTERED | FN_UPDATE_TORCH:
+        update_run(&u, rmsprop_rule, 2, FN_UPDATE_CENTERED);
+        break;
+    default:
+        update_run(&u, rmsprop_rule, 1, 0);
+    }
+}
+
+/* adagrad: s <- s + g^2; p <- p - lr g / sqrt(s + eps)  (Duchi et al. 2011; eps as Keras).
+ * FN_UPDATE_TORCH: lr g / (sqrt(s) + eps).
+ * Slot: s.  f: 4 eps. */
+UPDATE_RULE(adagrad_rule)
+{
+    UPDATE_UNUSED;
+    *s0 += g * g;
+    *p -= u->c2 * g / (vsqrt(*s0 + u->c0) + u->c1);
+}
+static void adagrad(const fn_op *op, const fn_step *step, int64_t lo, int64_t hi, void *scratch)
+{
+    (void)scratch;
+    update u;
+    if (!update_start(&u, op, step, lo, hi))
+        return;
+    const int torch = u.flags & FN_UPDATE_TORCH;
+    u.c0 = torch ? (vec){} : update_epsilon(op->f[4]);
+    u.c1 = torch ? update_epsilon(op->f[4]) : (vec){};
+    u.c2 = vset1((real)u.lr);
+    update_run(&u, adagrad_rule, 1, 0);
+}
+
+/* adadelta: s <- rho s + (1-rho) g^2; d = sqrt(a + eps) / sqrt(s + eps) g; a <- rho a + (1-rho) d^2;
+ * p <- p - lr d  (Zeiler 2012).
+ * Slots: s, a.  f: 4 rho, 5 eps. */
+UPDATE_RULE(adadelta_rule)
+{
+    UPDATE_UNUSED;
+    *s0 = u->c0 * *s0 + (u->c1 * g) * g;
+    vec d = vsqrt(*s1 + u->c2) * g / vsqrt(*s0 + u->c2);
+    *s1 = u->c0 * *s1 + (u->c1 * d) * d;
+    *p -= u->c3 * d;
+}
+static void adadelta(const fn_op *op, const fn_step *step, int64_t lo, int64_t hi, void *scratch)
+{
+    (void)scratch;
+    update u;
+    if (!update_start(&u, op, step, lo, hi))
+        return;
+    u.c0 = vset1((real)op->f[4]);
+    u.c1 = vset1((real)(1 - op->f[4]));
+    u.c2 = update_epsilon(op->f[5]);
+    u.c3 = vset1((real)u.lr);
+    update_run(&u, adadelta_rule, 2, 0);
+}
+
+/* lion: p <- p - lr sign(b1 m + (1-b1) g); m <- b2 m + (1-b2) g  (Chen et al. 2023); sign(0) = 0.
+ * Slot: m.  f: 4 b1, 5 b2. */
+UPDATE_RULE(lion_rule)
+{
+    UPDATE_UNUSED;
+    vec c = u->c0 * *s0 + u->c1 * g;
+    vec sign = vselect(c > 0, vset1(1), vselect(c < 0, vset1(-1), c)); /* 0 and NaN are their own sign */
+    *p -= u->c4 * sign;
+    *s0 = u->c2 * *s0 + u->c3 * g;
+}
+static void lion(const fn_op *op, const fn_step *step, int64_t lo, int64_t hi, void *scratch)
+{
+    (void)scratch;
+    update u;
+    if (!update_start(&u, op, step, lo, hi))
+        return;
+    u.c0 = vset1((real)op->f[4]);
+    u.c1 = vset1((real)(1 - op->f[4]));
+    u.c2 = vset1((real)op->f[5]);
+    u.c3 = vset1((real)(1 - op->f[5]));
+    u.c4 = vset1((real)u.lr);
+    update_run(&u, lion_rule, 1, 0);
+}
+
+/* ---- passes beside the updates ---- */
+
+/* ema: a <- mu a + (1-mu) p; and then p <- a in steps that say so.
+ * p: 0 a, 1 p.  i: 0 elements, 1 column of mu, 2 column of the flag "overwrite p", or 0: never. */
+static void ema(const fn_op *op, const fn_step *step, int64_t lo, int64_t hi, void *scratch)
+{
+    (void)scratch;
+    int64_t j, end;
+    update_range(op, lo, hi, &j, &end);
+    real *a = op->p[0], *p = op->p[1];
+    const double mu = step->hyper[op->i[1]];
+    const int overwrite = op->i[2] > 0 && step->hyper[op->i[2]] != 0;
+    const vec keep = vset1((real)mu), take = vset1((real)(1 - mu));
+    for (; j < end; j += VL) {
+        const int64_t n = end - j < VL ? end - j : VL;
+        vec x = keep * vload_n(a + j, n) + take * vload_n(p + j, n);
+        vstore_n(a + j, x, n);
+        if (overwrite)
+            vstore_n(p + j, x, n);
+    }
+}
+
+/* accumulate: a <- g in the first step of a group, a <- a + g in the others.
+ * p: 0 a, 1 g.  i: 0 elements, 1 column of the flag "first". */
+static void accumulate(const fn_op *op, const fn_step *step, int64_t lo, int64_t hi, void *scratch)
+{
+    (void)scratch;
+    int64_t j, end;
+    update_range(op, lo, hi, &j, &end);
+    real *a = op->p[0];
+    const real *g = op->p[1];
+    const int first = step->hyper[op->i[1]] != 0;
+    for (; j + VL <= end; j += VL)
+        vstore(a + j, first ? vload(g + j) : vload(a + j) + vload(g + j));
+    if (j < end)
+        vstore_n(a + j, first ? vload_n(g + j, end - j) : vload_n(a + j, end - j) + vload_n(g + j, end - j), end - j);
+}
+
+/* scale: x <- f0 x.  p: 0 x, 1 one double that multiplies f0, or NULL.  i: 0 elements. */
+static void scale(const fn_op *op, const fn_step *step, int64_t lo, int64_t hi, void *scratch)
+{
+    (void)step; (void)scratch;
+    int64_t j, end;
+    update_range(op, lo, hi, &j, &end);
+    real *x = op->p[0];
+    const vec a = vset1((real)(op->f[0] * (op->p[1] ? *(const double *)op->p[1] : 1)));
+    for (; j + VL <= end; j += VL)
+        vstore(x + j, a * vload(x + j));
+    if (j < end)
+        vstore_n(x + j, a * vload_n(x + j, end - j), end - j);
+}
+
+/* add_scaled: y <- y + f0 x.  p: 0 y, 1 x.  i: 0 elements. */
+static void add_scaled(const fn_op *op, const fn_step *step, int64_t lo, int64_t hi, void *scratch)
+{
+    (void)step; (void)scratch;
+    int64_t j, end;
+    update_range(op, lo, hi, &j, &end);
+    real *y = op->p[0];
+    const real *x = op->p[1];
+    const vec a = vset1((real)op->f[0]);
+    for (; j + VL <= end; j += VL)
+        vstore(y + j, vload(y + j) + a * vload(x + j));
+    if (j < end)
+        vstore_n(y + j, vload_n(y + j, end - j) + a * vload_n(x + j, end - j), end - j);
+}
+
+/* gradient_clip_value: g <- min(max(g, -f0), f0); NaN stays.  p: 0 g.  i: 0 elements. */
+static void gradient_clip_value(const fn_op *op, const fn_step *step, int64_t lo, int64_t hi, void *scratch)
+{
+    (void)step; (void)scratch;
+    int64_t j, end;
+    update_range(op, lo, hi, &j, &end);
+    real *g = op->p[0];
+    const vec c = vset1((real)op->f[0]);
+    for (; j + VL <= end; j += VL)
+        vstore(g + j, vmin(c, vmax(-c, vload(g + j))));
+    if (j < end)
+        vstore_n(g + j, vmin(c, vmax(-c, vload_n(g + j, end - j))), end - j);
+}
+
+/* gradient_norm: s[b] = sum of the squares of block b, in float64.
+ * p: 0 s (one double a block of FN_UPDATE_BLOCK), 1 g.  i: 0 elements, 1 column that says 0 when the step makes
+ * no update, or 0.  Sixteen sums side by side whatever the instruction set. */
+static void gradient_norm(const fn_op *op, const fn_step *step, int64_t lo, int64_t hi, void *scratch)
+{
+    (void)scratch;
+    if (op->i[1] > 0 && update_is_off(step->hyper, op->i[1]))
+        return;
+    enum { LANES = 16 };
+    double *s = op->p[0];
+    for (int64_t b = lo; b < hi; b++) {
+        int64_t j, end;
+        update_range(op, b, b + 1, &j, &end);
+        const real *g = op->p[1];
+        double sum[LANES] = {0};
+        for (; j + LANES <= end; j += LANES)
+            for (int k = 0; k < LANES; k++)
+                sum[k] += (double)g[j + k] * (double)g[j + k];
+        for (int k = 0; j < end; j++, k++)
+            sum[k] += (double)g[j] * (double)g[j];
+        for (int h = LANES / 2; h > 0; h /= 2)
+            for (int k = 0; k < h; k++)
+                sum[k] += sum[k + h];
+        s[b] = sum[0];
+    }
+}
+
+/* clip_factor: norm = f1 sqrt(sum of s); factor = c / max(norm, c), c = f0; NaN when the norm is not finite.
+ * FN_UPDATE_TORCH: min(1, c / (norm + 1e-6)).
+ * p: 0 two doubles: factor, norm; 1 s.  i: 0 number of sums, 1 flags. */
+static void clip_factor(const fn_op *op, const fn_step *step, int64_t lo, int64_t hi, void *scratch)
+{
+    (void)step; (void)lo; (void)hi; (void)scratch;
+    const double *s = op->p[1], c = op->f[0];
+    double *out = op->p[0], sum = 0;
+    for (int64_t j = 0; j < op->i[0]; j++)
+        sum += s[j];
+    const double norm = op->f[1] * __builtin_sqrt(sum);
+    if (op->i[1] & FN_UPDATE_TORCH)
+        out[0] = c < norm + 1e-6 ? c / (norm + 1e-6) : 1;
+    else
+        out[0] = norm > c ? c / norm : 1;
+    if (!(norm - norm == 0))
+        out[0] = NAN;
+    out[1] = norm;
+}
+
+#undef UPDATE_RULE
+#undef UPDATE_UNUSED
+
+#define FN_OPTIMIZERS_KERNELS(X) \
+    X(sgd, FN_SPLIT_BLOCKS, update_tasks, NULL, sgd) \
+    X(momentum, FN_SPLIT_BLOCKS, update_tasks, NULL, momentum) \
+    X(nesterov, FN_SPLIT_BLOCKS, update_tasks, NULL, nesterov) \
+    X(adam, FN_SPLIT_BLOCKS, update_tasks, NULL, adam) \
+    X(nadam, FN_SPLIT_BLOCKS, update_tasks, NULL, nadam) \
+    X(adamax, FN_SPLIT_BLOCKS, update_tasks, NULL, adamax) \
+    X(rmsprop, FN_SPLIT_BLOCKS, update_tasks, NULL, rmsprop) \
+    X(adagrad, FN_SPLIT_BLOCKS, update_tasks, NULL, adagrad) \
+    X(adadelta, FN_SPLIT_BLOCKS, update_tasks, NULL, adadelta) \
+    X(lion, FN_SPLIT_BLOCKS, update_tasks, NULL, lion) \
+    X(ema, FN_SPLIT_BLOCKS, update_tasks, NULL, ema) \
+    X(accumulate, FN_SPLIT_BLOCKS, update_tasks, NULL, accumulate) \
+    X(scale, FN_SPLIT_BLOCKS, update_tasks, NULL, scale) \
+    X(add_scaled, FN_SPLIT_BLOCKS, update_tasks, NULL, add_scaled) \
+    X(gradient_clip_value, FN_SPLIT_BLOCKS, update_tasks, NULL, gradient_clip_value) \
+    X(gradient_norm, FN_SPLIT_BLOCKS, update_tasks, NULL, gradient_norm) \
+    X(clip_factor, FN_SPLIT_SERIAL, fn_one_task, NULL, clip_factor)

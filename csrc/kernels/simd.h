@@ -41,7 +41,7 @@ typedef uint64_t uelem;
 typedef ielem ivec __attribute__((vector_size(FN_VBYTES))); /* comparisons give -1 or 0 in each lane */
 typedef uelem uvec __attribute__((vector_size(FN_VBYTES)));
 
-FN_INLINE vec vset1(real x) { return (vec){} + x; }
+FN_INLINE vec vset1(real x) { return x - (vec){}; }
 FN_INLINE vec vload(const real *p) { return *(const vec_u *)p; }
 FN_INLINE void vstore(real *p, vec x) { *(vec_u *)p = x; }
 

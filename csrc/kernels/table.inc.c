@@ -14,6 +14,7 @@
 #include "random.inc.c"
 #include "batching.inc.c"
 #include "matmul.inc.c"
+#include "ceiling.inc.c"
 #include "losses.inc.c"
 #include "optimizers.inc.c"
 #include "training.inc.c"
@@ -25,6 +26,7 @@
     FN_RANDOM_KERNELS(X)        \
     FN_BATCHING_KERNELS(X)      \
     FN_MATMUL_KERNELS(X)        \
+    FN_CEILING_KERNELS(X)       \
     FN_LOSSES_KERNELS(X)        \
     FN_OPTIMIZERS_KERNELS(X)    \
     FN_TRAINING_KERNELS(X)

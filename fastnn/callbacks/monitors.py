@@ -95,7 +95,7 @@ class MonitorCallback(Callback):
             return False
         if reference is None or math.isnan(reference):
             return True
-        return self._sign * (value - reference) > self.min_delta
+        return self._sign * value - self.min_delta > self._sign * reference
 
 
 class EarlyStopping(MonitorCallback):

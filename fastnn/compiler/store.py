@@ -1,6 +1,6 @@
 """The store: a model's variables in one flat block, each a view of it."""
 
-from fastnn import _core
+from fastnn import _core, graph
 
 ALIGN = 16  # elements: 64 bytes of float32; gaps are zero and stay zero under every optimizer
 
@@ -25,6 +25,7 @@ class Store:
             view[...] = v.value
             v.value = view
             v.store = self
+        graph.touch()  # plans that point to the old places are out of date
 
     def view(self, flat, variable):
         """The part of `flat`, an array of the store's layout, that belongs to a variable."""
@@ -41,4 +42,3 @@ class Store:
             if store is not None:
                 return store
         return cls(variables, dtype)
-

@@ -14,7 +14,9 @@ def array(where, name, x, dtypes=REALS, ndim=None):
         x = np.asarray(x)
         if x.dtype not in dtypes:
             if x.dtype.kind not in "iufb":
-                raise TypeError(f"{where}: {name} must be an array of {_names(dtypes)}, got {type(x).__name__} of {x.dtype}")
+                raise TypeError(
+                    f"{where}: {name} must be an array of {_names(dtypes)}, got {type(x).__name__} of {x.dtype}"
+                )
             x = x.astype(dtypes[0])
     if x.dtype not in dtypes:
         raise TypeError(

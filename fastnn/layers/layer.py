@@ -16,6 +16,7 @@ from fastnn.utils import tree
 from fastnn.variables import Variable
 
 _names = {}
+_MISSING = object()
 
 
 def auto_name(prefix):
@@ -101,8 +102,13 @@ class Layer:
     def __setattr__(self, name, value):
         if not hasattr(self, "_layers"):  # a subclass made without __new__'s lists cannot be tracked
             raise RuntimeError(f"{type(self).__name__}: attributes can be set after object creation only")
+        if name not in self._quiet and self.__dict__.get(name, _MISSING) is not value:
+            graph.touch()
         self._track(value)
         object.__setattr__(self, name, value)
+
+    #: attributes that no compiled step depends on
+    _quiet = frozenset()
 
     def _track(self, value):
         from fastnn.metrics import Metric

@@ -80,7 +80,9 @@ class Reshape(Op):
         shape = list(self.shape)
         if is_batched(x.shape):
             if not shape or shape[0] not in (None, -1):
-                raise ValueError(f"reshape: a batch of shape {x.shape} cannot become {self.shape}: the batch stays first")
+                raise ValueError(
+                    f"reshape: a batch of shape {x.shape} cannot become {self.shape}: the batch stays first"
+                )
             known, inner = size(x.shape), shape[1:]
         else:
             known, inner = size(x.shape), shape

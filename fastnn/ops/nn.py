@@ -97,7 +97,14 @@ class MeanSeed(Op):
     def lower(self, b, outs, ins):
         rows = size(self.shape)
         w = ins[0] if ins else None
-        b.run("mean_seed", (outs[0], w), (rows, int(self.mean)), (self.scale,), cost=rows * 0.2, batched=is_batched(self.shape))
+        b.run(
+            "mean_seed",
+            (outs[0], w),
+            (rows, int(self.mean)),
+            (self.scale,),
+            cost=rows * 0.2,
+            batched=is_batched(self.shape),
+        )
 
 
 @register

@@ -14,7 +14,7 @@ import zipfile
 import numpy as np
 
 from fastnn.saving import safetensors
-from fastnn.saving.files import atomic_write
+from fastnn.saving.files import atomic_write, read_npz
 
 FORMAT = 1
 KEY = "fastnn"
@@ -93,14 +93,7 @@ def _write_npz(path, tensors, text):
 
 
 def _read_npz(path):
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            names = archive.files
-            if len(set(names)) < len(names):
-                raise ValueError("a name occurs twice")
-            tensors = {name: archive[name] for name in names}
-    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile, NotImplementedError) as error:
-        raise ValueError(f"{path}: not a valid .npz file: {error}") from None
+    tensors = read_npz(path)
     stored = tensors.pop(NPZ_KEY, None)
     if stored is None:
         return tensors, None

@@ -50,7 +50,9 @@ class Arrays:
         self.rows = len(x[0])
         for name, a in named:
             if len(a) != self.rows:
-                raise ValueError(f"{where}: all arrays need one row a sample; {named[0][0]} has {self.rows}, {name} {len(a)}")
+                raise ValueError(
+                    f"{where}: all arrays need one row a sample; {named[0][0]} has {self.rows}, {name} {len(a)}"
+                )
         if self.rows == 0:
             raise ValueError(f"{where}: the data is empty (0 samples)")
 

@@ -1,0 +1,576 @@
+"""The optimizers: formula, settings, and what of them goes to which kernel (csrc/kernels/optimizers.inc.c).
+
+In all formulas g is the gradient after clipping, p the parameter, t = 1, 2, ... the update, lr the learning rate;
+slots start at 0 unless said. Weight decay, clipping and averaging: see Optimizer. docs/optimizers.md compares
+the forms of Keras, PyTorch and optax.
+"""
+
+import numpy as np
+
+from fastnn.optimizers import schedules
+from fastnn.optimizers.optimizer import TORCH, Optimizer
+from fastnn.optimizers.schedules.schedule import evaluate
+
+AMSGRAD, CENTERED, MOMENTUM = 4, 8, 16  # FN_UPDATE_*
+
+
+class SGD(Optimizer):
+    """p <- p - lr g; with momentum v <- mu v - lr g, p <- p + v (Sutskever et al. 2013); with nesterov
+    p <- p + mu v - lr g.
+
+    fastnn's own:
+    momentum may be a schedule (MomentumSchedule, or any LearningRateSchedule).
+    nesterov="lookahead": p <- p + mu_(t+1) v - lr g, Nesterov's method exactly for a momentum that changes; the
+    parameters are then the points mu_(t+1) v ahead of its iterates. The same as True for a constant momentum.
+    form="torch": v <- mu v + (1 - dampening) g (v = g first), p <- p - lr v, or p - lr (g + mu v) with nesterov.
+    It differs from Keras' when lr changes during training.
+    """
+
+    def __init__(
+        self,
+        learning_rate=0.01,
+        momentum=0.0,
+        nesterov=False,
+        weight_decay=None,
+        clipnorm=None,
+        clipvalue=None,
+        global_clipnorm=None,
+        use_ema=False,
+        ema_momentum=0.99,
+        ema_overwrite_frequency=None,
+        loss_scale_factor=None,
+        gradient_accumulation_steps=None,
+        name="SGD",
+        *,
+        dampening=0.0,
+        **kwargs,
+    ):
+        super().__init__(
+            learning_rate,
+            weight_decay,
+            clipnorm,
+            clipvalue,
+            global_clipnorm,
+            use_ema,
+            ema_momentum,
+            ema_overwrite_frequency,
+            loss_scale_factor,
+            gradient_accumulation_steps,
+            name,
+            **kwargs,
+        )
+        scheduled = isinstance(momentum, schedules.LearningRateSchedule)
+        self.momentum = momentum if scheduled else self._number("momentum", momentum, least=0, below=1)
+        if nesterov not in (True, False, "lookahead"):
+            raise ValueError(f"SGD: nesterov must be True, False or 'lookahead', got {nesterov!r}")
+        self.nesterov = nesterov
+        self.dampening = self._number("dampening", dampening)
+        if self.dampening and self.form != "torch":
+            raise ValueError(f"SGD: dampening={dampening} is PyTorch's; it needs form='torch'")
+        if nesterov and self.form == "torch" and (self.dampening or self._plain):
+            raise ValueError(f"SGD: nesterov needs momentum > 0 and dampening 0, got {momentum} and {dampening}")
+        if not self._plain:
+            self.slot_names = ("momentum",)
+            self.method_columns = ("learning_rate", "momentum", "gain", "next_momentum")
+
+    @property
+    def _plain(self):
+        return not isinstance(self.momentum, schedules.LearningRateSchedule) and self.momentum == 0
+
+    def _momenta(self, raw):
+        if isinstance(self.momentum, schedules.LearningRateSchedule):
+            return evaluate(self.momentum, raw)
+        return np.full(len(raw), self.momentum)
+
+    def _method_hyper(self, raw, t):
+        if self._plain:
+            return (self._rates(raw),)
+        mu = self._momenta(raw)
+        following = self._momenta(raw + (self.gradient_accumulation_steps or 1)) if self.nesterov == "lookahead" else mu
+        return self._rates(raw), mu, np.where(t == 1, 1.0, 1.0 - self.dampening), following
+
+    def _method(self):
+        if self._plain:
+            return "sgd", 0, ()
+        return "nesterov" if self.nesterov else "momentum", TORCH if self.form == "torch" else 0, ()
+
+    def get_config(self):
+        scheduled = isinstance(self.momentum, schedules.LearningRateSchedule)
+        momentum = schedules.serialize(self.momentum) if scheduled else self.momentum
+        config = {**super().get_config(), "momentum": momentum, "nesterov": self.nesterov}
+        return {**config, "dampening": self.dampening} if self.dampening else config
+
+
+class RMSprop(Optimizer):
+    """v <- rho v + (1-rho) g^2; p <- p - lr g / sqrt(v + epsilon)  (Tieleman & Hinton 2012).
+
+    centered: m <- rho m + (1-rho) g, and v - m^2 in the root. momentum: b <- momentum b + lr g / sqrt(...); p <- p - b.
+    form="torch": g / (sqrt(v) + epsilon), and b <- momentum b + g / (...), p <- p - lr b.
+    """
+
+    def __init__(
+        self,
+        learning_rate=0.001,
+        rho=0.9,
+        momentum=0.0,
+        epsilon=1e-7,
+        centered=False,
+        weight_decay=None,
+        clipnorm=None,
+        clipvalue=None,
+        global_clipnorm=None,
+        use_ema=False,
+        ema_momentum=0.99,
+        ema_overwrite_frequency=None,
+        loss_scale_factor=None,
+        gradient_accumulation_steps=None,
+        name="rmsprop",
+        **kwargs,
+    ):
+        super().__init__(
+            learning_rate,
+            weight_decay,
+            clipnorm,
+            clipvalue,
+            global_clipnorm,
+            use_ema,
+            ema_momentum,
+            ema_overwrite_frequency,
+            loss_scale_factor,
+            gradient_accumulation_steps,
+            name,
+            **kwargs,
+        )
+        self.rho = self._number("rho", rho, least=0, below=1)
+        self.momentum = self._number("momentum", momentum, least=0, below=1)
+        self.epsilon = self._number("epsilon", epsilon, least=0)
+        self.centered = bool(centered)
+        self.slot_names = ("velocity",) + ("momentum",) * (self.momentum > 0) + ("average_gradient",) * self.centered
+
+    def _method(self):
+        flags = (MOMENTUM if self.momentum > 0 else 0) | (CENTERED if self.centered else 0)
+        return "rmsprop", flags | (TORCH if self.form == "torch" else 0), (self.rho, self.epsilon, self.momentum)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "rho": self.rho,
+            "momentum": self.momentum,
+            "epsilon": self.epsilon,
+            "centered": self.centered,
+        }
+
+
+class Adagrad(Optimizer):
+    """s <- s + g^2; p <- p - lr g / sqrt(s + epsilon), s starts at initial_accumulator_value  (Duchi et al. 2011).
+
+    form="torch": lr g / (sqrt(s) + epsilon). PyTorch's lr_decay is learning_rate=InverseTimeDecay(lr, 1, lr_decay).
+    """
+
+    slot_names = ("accumulator",)
+
+    def __init__(
+        self,
+        learning_rate=0.001,
+        initial_accumulator_value=0.1,
+        epsilon=1e-7,
+        weight_decay=None,
+        clipnorm=None,
+        clipvalue=None,
+        global_clipnorm=None,
+        use_ema=False,
+        ema_momentum=0.99,
+        ema_overwrite_frequency=None,
+        loss_scale_factor=None,
+        gradient_accumulation_steps=None,
+        name="adagrad",
+        **kwargs,
+    ):
+        super().__init__(
+            learning_rate,
+            weight_decay,
+            clipnorm,
+            clipvalue,
+            global_clipnorm,
+            use_ema,
+            ema_momentum,
+            ema_overwrite_frequency,
+            loss_scale_factor,
+            gradient_accumulation_steps,
+            name,
+            **kwargs,
+        )
+        self.initial_accumulator_value = self._number("initial_accumulator_value", initial_accumulator_value, least=0)
+        self.epsilon = self._number("epsilon", epsilon, least=0)
+
+    def slot_initial(self, name):
+        return self.initial_accumulator_value
+
+    def _method(self):
+        return "adagrad", TORCH if self.form == "torch" else 0, (self.epsilon,)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "initial_accumulator_value": self.initial_accumulator_value,
+            "epsilon": self.epsilon,
+        }
+
+
+class Adadelta(Optimizer):
+    """s <- rho s + (1-rho) g^2; d = sqrt(a + epsilon) / sqrt(s + epsilon) g; a <- rho a + (1-rho) d^2;
+    p <- p - lr d  (Zeiler 2012, where lr is 1). PyTorch's is the same with lr 1, rho 0.9, epsilon 1e-6.
+    """
+
+    slot_names = ("accumulated_grad", "accumulated_delta_var")
+
+    def __init__(
+        self,
+        learning_rate=0.001,
+        rho=0.95,
+        epsilon=1e-7,
+        weight_decay=None,
+        clipnorm=None,
+        clipvalue=None,
+        global_clipnorm=None,
+        use_ema=False,
+        ema_momentum=0.99,
+        ema_overwrite_frequency=None,
+        loss_scale_factor=None,
+        gradient_accumulation_steps=None,
+        name="adadelta",
+        **kwargs,
+    ):
+        super().__init__(
+            learning_rate,
+            weight_decay,
+            clipnorm,
+            clipvalue,
+            global_clipnorm,
+            use_ema,
+            ema_momentum,
+            ema_overwrite_frequency,
+            loss_scale_factor,
+            gradient_accumulation_steps,
+            name,
+            **kwargs,
+        )
+        self.rho = self._number("rho", rho, least=0, below=1)
+        self.epsilon = self._number("epsilon", epsilon, least=0)
+
+    def _method(self):
+        return "adadelta", 0, (self.rho, self.epsilon)
+
+    def get_config(self):
+        return {**super().get_config(), "rho": self.rho, "epsilon": self.epsilon}
+
+
+class _Moments(Optimizer):
+    """What Adam and its kin have in common: beta_1, beta_2, epsilon."""
+
+    slot_names = ("momentum", "velocity")
+
+    def __init__(self, learning_rate, beta_1, beta_2, epsilon, *common, **kwargs):
+        super().__init__(learning_rate, *common, **kwargs)
+        self.beta_1 = self._number("beta_1", beta_1, least=0, below=1)
+        self.beta_2 = self._number("beta_2", beta_2, least=0, below=1)
+        self.epsilon = self._number("epsilon", epsilon, least=0)
+
+    def get_config(self):
+        return {**super().get_config(), "beta_1": self.beta_1, "beta_2": self.beta_2, "epsilon": self.epsilon}
+
+
+class Adam(_Moments):
+    """m <- b1 m + (1-b1) g; v <- b2 v + (1-b2) g^2; p <- p - lr sqrt(1-b2^t)/(1-b1^t) m / (sqrt(v) + epsilon)
+    (Kingma & Ba 2015, the form at the end of their section 2).
+
+    amsgrad: the largest v so far in the root (Reddi et al. 2018).
+    form="torch": lr / (1-b1^t) m / (sqrt(v / (1-b2^t)) + epsilon), the paper's Algorithm 1.
+    """
+
+    method_columns = ("learning_rate", "correction", "epsilon")
+
+    def __init__(
+        self,
+        learning_rate=0.001,
+        beta_1=0.9,
+        beta_2=0.999,
+        epsilon=1e-7,
+        amsgrad=False,
+        weight_decay=None,
+        clipnorm=None,
+        clipvalue=None,
+        global_clipnorm=None,
+        use_ema=False,
+        ema_momentum=0.99,
+        ema_overwrite_frequency=None,
+        loss_scale_factor=None,
+        gradient_accumulation_steps=None,
+        name="adam",
+        **kwargs,
+    ):
+        super().__init__(
+            learning_rate,
+            beta_1,
+            beta_2,
+            epsilon,
+            weight_decay,
+            clipnorm,
+            clipvalue,
+            global_clipnorm,
+            use_ema,
+            ema_momentum,
+            ema_overwrite_frequency,
+            loss_scale_factor,
+            gradient_accumulation_steps,
+            name,
+            **kwargs,
+        )
+        self.amsgrad = bool(amsgrad)
+        if self.amsgrad:
+            self.slot_names = ("momentum", "velocity", "velocity_hat")
+
+    def _method_hyper(self, raw, t):
+        root = np.sqrt(1 - np.power(self.beta_2, t))
+        epsilon = self.epsilon * root if self.form == "torch" else np.full(len(t), self.epsilon)
+        return self._rates(raw), root / (1 - np.power(self.beta_1, t)), epsilon
+
+    def _method(self):
+        return "adam", AMSGRAD if self.amsgrad else 0, (self.beta_1, self.beta_2)
+
+    def get_config(self):
+        return {**super().get_config(), "amsgrad": self.amsgrad}
+
+
+class AdamW(Adam):
+    """Adam with decoupled weight decay, p <- p - lr weight_decay p first (Loshchilov & Hutter 2019; there the decay is
+    not multiplied by lr, but by the schedule alone)."""
+
+    def __init__(
+        self,
+        learning_rate=0.001,
+        weight_decay=0.004,
+        beta_1=0.9,
+        beta_2=0.999,
+        epsilon=1e-7,
+        amsgrad=False,
+        clipnorm=None,
+        clipvalue=None,
+        global_clipnorm=None,
+        use_ema=False,
+        ema_momentum=0.99,
+        ema_overwrite_frequency=None,
+        loss_scale_factor=None,
+        gradient_accumulation_steps=None,
+        name="adamw",
+        **kwargs,
+    ):
+        super().__init__(
+            learning_rate,
+            beta_1,
+            beta_2,
+            epsilon,
+            amsgrad,
+            weight_decay,
+            clipnorm,
+            clipvalue,
+            global_clipnorm,
+            use_ema,
+            ema_momentum,
+            ema_overwrite_frequency,
+            loss_scale_factor,
+            gradient_accumulation_steps,
+            name,
+            **kwargs,
+        )
+        if weight_decay is None:
+            raise ValueError("AdamW: weight_decay must be a number, got None; use Adam for none")
+
+    @property
+    def weight_decay_form(self):
+        return self._weight_decay_form or "decoupled"
+
+
+class Adamax(_Moments):
+    """m <- b1 m + (1-b1) g; w <- max(b2 w, |g|); p <- p - lr / (1-b1^t) m / (w + epsilon)
+    (Kingma & Ba 2015, section 7.1).
+
+    form="torch": w <- max(b2 w, |g| + epsilon); p <- p - lr / (1-b1^t) m / w.
+    """
+
+    slot_names = ("momentum", "norm")
+    method_columns = ("learning_rate", "correction")
+
+    def __init__(
+        self,
+        learning_rate=0.001,
+        beta_1=0.9,
+        beta_2=0.999,
+        epsilon=1e-7,
+        weight_decay=None,
+        clipnorm=None,
+        clipvalue=None,
+        global_clipnorm=None,
+        use_ema=False,
+        ema_momentum=0.99,
+        ema_overwrite_frequency=None,
+        loss_scale_factor=None,
+        gradient_accumulation_steps=None,
+        name="adamax",
+        **kwargs,
+    ):
+        super().__init__(
+            learning_rate,
+            beta_1,
+            beta_2,
+            epsilon,
+            weight_decay,
+            clipnorm,
+            clipvalue,
+            global_clipnorm,
+            use_ema,
+            ema_momentum,
+            ema_overwrite_frequency,
+            loss_scale_factor,
+            gradient_accumulation_steps,
+            name,
+            **kwargs,
+        )
+
+    def _method_hyper(self, raw, t):
+        return self._rates(raw), 1 / (1 - np.power(self.beta_1, t))
+
+    def _method(self):
+        return "adamax", TORCH if self.form == "torch" else 0, (self.beta_1, self.beta_2, self.epsilon)
+
+
+class Nadam(_Moments):
+    """mu_t = b1 (1 - 0.5 * 0.96^(t psi)), P_t = mu_1 ... mu_t; m, v as Adam;
+    p <- p - lr (mu_(t+1) m / (1 - P_(t+1)) + (1 - mu_t) g / (1 - P_t)) / (sqrt(v / (1-b2^t)) + epsilon)  (Dozat 2016).
+
+    momentum_decay (fastnn's own) is psi: 1 in Keras, 0.004 in PyTorch; None: mu_t = b1 throughout, as optax.
+    """
+
+    method_columns = ("learning_rate", "momentum_factor", "gradient_factor", "correction")
+
+    def __init__(
+        self,
+        learning_rate=0.001,
+        beta_1=0.9,
+        beta_2=0.999,
+        epsilon=1e-7,
+        weight_decay=None,
+        clipnorm=None,
+        clipvalue=None,
+        global_clipnorm=None,
+        use_ema=False,
+        ema_momentum=0.99,
+        ema_overwrite_frequency=None,
+        loss_scale_factor=None,
+        gradient_accumulation_steps=None,
+        name="nadam",
+        *,
+        momentum_decay=1.0,
+        **kwargs,
+    ):
+        super().__init__(
+            learning_rate,
+            beta_1,
+            beta_2,
+            epsilon,
+            weight_decay,
+            clipnorm,
+            clipvalue,
+            global_clipnorm,
+            use_ema,
+            ema_momentum,
+            ema_overwrite_frequency,
+            loss_scale_factor,
+            gradient_accumulation_steps,
+            name,
+            **kwargs,
+        )
+        self.momentum_decay = self._optional("momentum_decay", momentum_decay, least=0)
+        self._product = (None, 0, 1.0)  # settings, t, P_t: where the last table ended
+
+    def _momenta(self, t):
+        if self.momentum_decay is None:
+            return np.full(len(t), self.beta_1)
+        return self.beta_1 * (1 - 0.5 * np.power(0.96, t * self.momentum_decay))
+
+    def _products(self, last):
+        """P_0 .. P_last from some start on: (start, array). Always multiplied in order of t: one value for a t."""
+        settings, start, product = self._product
+        if settings != (self.beta_1, self.momentum_decay) or start > last:
+            start, product = 0, 1.0
+        factors = self._momenta(np.arange(start + 1.0, last + 1.0))
+        return start, np.cumprod(np.concatenate([[product], factors]))
+
+    def _method_hyper(self, raw, t):
+        if len(t) == 0:
+            return (np.zeros(0),) * 4
+        first, last = int(t[0]), int(t[-1])
+        start, products = self._products(first)
+        self._product = (self.beta_1, self.momentum_decay), first, products[-1]
+        start, products = self._products(last)
+        product = products[t.astype(np.int64) - start]
+        mu, following = self._momenta(t), self._momenta(t + 1)
+        return (
+            self._rates(raw),
+            following / (1 - product * following),
+            (1 - mu) / (1 - product),
+            1 / (1 - np.power(self.beta_2, t)),
+        )
+
+    def _method(self):
+        return "nadam", 0, (self.beta_1, self.beta_2, self.epsilon)
+
+    def get_config(self):
+        config = super().get_config()
+        return config if self.momentum_decay == 1 else {**config, "momentum_decay": self.momentum_decay}
+
+
+class Lion(Optimizer):
+    """p <- p - lr sign(b1 m + (1-b1) g); m <- b2 m + (1-b2) g  (Chen et al. 2023)."""
+
+    slot_names = ("momentum",)
+
+    def __init__(
+        self,
+        learning_rate=0.001,
+        beta_1=0.9,
+        beta_2=0.99,
+        weight_decay=None,
+        clipnorm=None,
+        clipvalue=None,
+        global_clipnorm=None,
+        use_ema=False,
+        ema_momentum=0.99,
+        ema_overwrite_frequency=None,
+        loss_scale_factor=None,
+        gradient_accumulation_steps=None,
+        name="lion",
+        **kwargs,
+    ):
+        super().__init__(
+            learning_rate,
+            weight_decay,
+            clipnorm,
+            clipvalue,
+            global_clipnorm,
+            use_ema,
+            ema_momentum,
+            ema_overwrite_frequency,
+            loss_scale_factor,
+            gradient_accumulation_steps,
+            name,
+            **kwargs,
+        )
+        self.beta_1 = self._number("beta_1", beta_1, above=0, most=1)
+        self.beta_2 = self._number("beta_2", beta_2, least=0, below=1)
+
+    def _method(self):
+        return "lion", 0, (self.beta_1, self.beta_2)
+
+    def get_config(self):
+        return {**super().get_config(), "beta_1": self.beta_1, "beta_2": self.beta_2}

@@ -1,0 +1,107 @@
+"""What all schedules have in common: evaluation, configuration, plot."""
+
+import numpy as np
+
+_CLASSES = {}
+
+
+class LearningRateSchedule:
+    """A learning rate (or momentum) as a pure function of the step: 0 at the first update.
+
+    Call it with an int or an array of ints; it gives float64 of the same shape. A subclass defines `compute(step)`
+    on a float64 array, or, as in Keras, `__call__(step)` for one step; `get_config` makes it serializable.
+    """
+
+    def __call__(self, step):
+        step = np.asarray(step)
+        if step.dtype.kind not in "iuf":
+            raise TypeError(f"{type(self).__name__}: step must be an integer or an array of them, got {step.dtype}")
+        # one element is computed as an array too: a step has one value, however it is asked for
+        out = np.broadcast_to(self.compute(np.atleast_1d(step).astype(np.float64)), np.atleast_1d(step).shape)
+        return out.astype(np.float64).reshape(step.shape)[()]
+
+    def compute(self, step):
+        """The schedule at a float64 array of steps."""
+        raise NotImplementedError(
+            f"{type(self).__name__} must define compute(self, step) on an array, or __call__(self, step)"
+        )
+
+    def get_config(self):
+        raise NotImplementedError(f"{type(self).__name__} must define get_config() to be serializable")
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**config)
+
+    def plot(self, steps, ax=None, **style):
+        """Draws steps 0 .. steps-1 and returns the axes (needs matplotlib: pip install fastnn-cpu[plot])."""
+        if ax is None:
+            try:
+                import matplotlib.pyplot as plt
+            except ImportError:
+                raise ImportError("plot needs matplotlib; install it with pip install matplotlib") from None
+            ax = plt.figure().add_subplot()
+        ax.plot(np.arange(steps), evaluate(self, np.arange(steps)), **style)
+        ax.set_xlabel("step")
+        ax.set_ylabel(type(self).__name__)
+        return ax
+
+    def __repr__(self):
+        try:
+            config = self.get_config()
+        except NotImplementedError:
+            config = {}
+        return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in config.items())})"
+
+
+def evaluate(schedule, steps):
+    """A schedule at an array of steps, float64; one step at a time where the class defines `__call__` itself."""
+    if type(schedule).__call__ is LearningRateSchedule.__call__:
+        return schedule(steps)
+    return np.array([float(schedule(int(step))) for step in steps], np.float64)
+
+
+def register(cls):
+    """Makes a schedule class known to `deserialize` by its name."""
+    _CLASSES[cls.__name__] = cls
+    return cls
+
+
+def serialize(learning_rate_schedule):
+    """A JSON-able dict from which `deserialize` makes an equal schedule."""
+    return {
+        "module": "fastnn.optimizers.schedules",
+        "class_name": type(learning_rate_schedule).__name__,
+        "config": learning_rate_schedule.get_config(),
+        "registered_name": None,
+    }
+
+
+def deserialize(config, custom_objects=None):
+    """The schedule that `serialize` (fastnn's or Keras') described."""
+    known = {**_CLASSES, **(custom_objects or {})}
+    if not isinstance(config, dict) or "class_name" not in config:
+        raise TypeError(f"schedules.deserialize: expected a dict with 'class_name' and 'config', got {config!r}")
+    if config["class_name"] not in known:
+        raise ValueError(
+            f"schedules.deserialize: unknown schedule {config['class_name']!r}; known: {', '.join(sorted(known))}; "
+            "pass your own classes as custom_objects={'Name': Class}"
+        )
+    return known[config["class_name"]].from_config(dict(config.get("config") or {}))
+
+
+def number(where, name, value, *, least=None, above=None, most=None, below=None):
+    """value as a float, after checks of its range."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
+        raise TypeError(f"{where}: {name} must be a number, got {value!r}")
+    value = float(value)
+    bounds = [
+        (least, lambda b: value >= b, ">="),
+        (above, lambda b: value > b, ">"),
+        (most, lambda b: value <= b, "<="),
+        (below, lambda b: value < b, "<"),
+    ]
+    wanted = " and ".join(f"{sign} {b}" for b, _, sign in bounds if b is not None)
+    if not np.isfinite(value) or any(b is not None and not holds(b) for b, holds, _ in bounds):
+        raise ValueError(f"{where}: {name} must be finite{' and ' if wanted else ''}{wanted}, got {value}")
+    return value
