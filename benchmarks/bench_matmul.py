@@ -83,7 +83,13 @@ def peers(dtype):
         mkl.MKL_Set_Num_Threads(ARGS.threads)
         gemm = mkl.cblas_sgemm if dtype == np.float32 else mkl.cblas_dgemm
         real = ctypes.c_float if dtype == np.float32 else ctypes.c_double
-        gemm.argtypes = [ctypes.c_int] * 6 + [real, *[ctypes.c_void_p, ctypes.c_int] * 2, real, ctypes.c_void_p, ctypes.c_int]
+        gemm.argtypes = [ctypes.c_int] * 6 + [
+            real,
+            *[ctypes.c_void_p, ctypes.c_int] * 2,
+            real,
+            ctypes.c_void_p,
+            ctypes.c_int,
+        ]
         gemm.restype = None
 
         def mkl_call(a, b, c, form):
@@ -155,7 +161,10 @@ def main():
             ours = lambda a=a, b=b, c=c, nt=form == NT: matmul(a, b, c, transpose_a=not nt, transpose_b=nt)  # noqa: E731
         all_calls = {"fastnn": ours, **{name: make(a, b, c, form) for name, make in calls.items()}}
         best = dict.fromkeys(all_calls, float("inf"))
-        counts = {name: max(1, int(seconds / max(min(once(call, 1), once(call, 2)), 1e-7))) for name, call in all_calls.items()}
+        counts = {
+            name: max(1, int(seconds / max(min(once(call, 1), once(call, 2)), 1e-7)))
+            for name, call in all_calls.items()
+        }
         for _ in range(rounds if m * n * k < 1e9 else 5):
             for name, call in all_calls.items():
                 best[name] = min(best[name], once(call, counts[name]))
