@@ -359,7 +359,9 @@ class Trainer:
 
     def _classes(self, j, losses=None):
         """Number of classes that the ids of the j-th target must be below, or None where they are no class ids."""
-        losses = losses or [one for one in self._per_output(self.loss, len(self.output_names), "loss") if one is not None]
+        losses = losses or [
+            one for one in self._per_output(self.loss, len(self.output_names), "loss") if one is not None
+        ]
         outputs = self._output_specs() or ()
         if len(outputs) != len(losses):
             return None
@@ -674,6 +676,81 @@ class Trainer:
             return self._logs()["loss"]
         total, count = self._first_tracker.tolist()
         return total / count if count else 0.0
+
+    # ---- looking at it ----
+
+    def _any_step(self, mode, batch_size, where):
+        """The compiled step for made-up data of the model's own shapes (those it has seen, if it has)."""
+        for (known, _), step in self._steps.items():
+            if known == mode and step.version == graph.version() and batch_size in (None, step.capacity):
+                return step
+        specs = self.input_specs()
+        if specs is None:
+            raise RuntimeError(f"{where}: the model is not built yet: call it on data, or give it an Input")
+        batch = batch_size or 32
+        xs = [np.zeros((batch, *s.shape[1:]), np.int32 if s.dtype == "int32" else s.dtype) for s in specs]
+        if mode == "predict":
+            return self._step(mode, self._form(xs), batch)
+        self._need_compile(where)
+        ys = []
+        losses = [one for one in self._per_output(self.loss, len(self.output_names), "loss") if one is not None]
+        for j, t in enumerate(self._output_specs() or ()):
+            classes = self._classes(j, losses)
+            shape = t.shape[1:] if classes is None else t.shape[1:-1]
+            ys.append(np.zeros((batch, *shape), t.dtype if classes is None else np.int32))
+        return self._step(mode, self._form(xs, ys, [None] * len(ys)), batch)
+
+    def plan(self, mode="train", batch_size=None):
+        """The compiled step as a table: operations in order, shapes, places in memory, FLOPs, bytes."""
+        from fastnn.training.inspection import PlanTable
+
+        self._check_mode(mode, "plan")
+        step = self._any_step(mode, batch_size, "plan")
+        return PlanTable(step, batch_size or step.capacity)
+
+    def profile(self, mode="train", batch_size=None, steps=50):
+        """Runs the compiled step on zeros, on one thread and without changing the model, and returns the time of each
+        operation with its share of the machine's ceiling, measured in the same call."""
+        from fastnn.training.inspection import Profile, measure_ceiling
+
+        self._check_mode(mode, "profile")
+        step = self._any_step(mode, batch_size, "profile")
+        samples = batch_size or step.capacity
+        kept = self._everything()
+        arrays = [
+            None if v is None else np.zeros((samples, *v.shape[1:]), np.int32 if v.dtype == "int32" else v.dtype)
+            for v in [*step.inputs, *step.targets, *step.weights]
+        ]
+        best = None
+        hyper = self.optimizer.hyper(self.optimizer.step_count, 1) if mode == "train" else None
+        try:
+            with step.core:
+                step.bind(arrays)
+                step.bind_outputs([np.empty((samples, *v.shape[1:]), step.dtype) for v in step.outputs])
+                for _ in range(max(int(steps), 1)):
+                    times = np.zeros(step.core.count)
+                    step.core.run(0, samples, samples, seed=self._seed or 0, hyper=hyper, times=times)
+                    best = times if best is None else np.minimum(best, times)
+        finally:
+            for array, values in kept:
+                array[...] = values
+        return Profile(step, samples, best, measure_ceiling(step.dtype))
+
+    @staticmethod
+    def _check_mode(mode, where):
+        if mode not in ("train", "test", "predict"):
+            raise ValueError(f"{where}: mode must be 'train', 'test' or 'predict', got {mode!r}")
+
+    def _everything(self):
+        """All arrays that a step changes, with copies of their values."""
+        arrays = [v.value for v in self.weights]
+        if self._state_of_optimizer is not None:
+            arrays += list(self._state_of_optimizer.buffers.values())
+        if self._trackers:
+            arrays += [t.variable.value for t in [*self._trackers.values(), self._penalty]]
+        for m in self.metrics:
+            arrays += [v.value for v in m.variables]
+        return [(a, a.copy()) for a in arrays]
 
 
 class Batches:
