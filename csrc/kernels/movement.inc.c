@@ -65,13 +65,14 @@ enum { MOVE_DIMS = 7 }; /* leading dimension and six inner ones */
 /* An array of up to seven dimensions: contiguous on one side, strided on the other. */
 typedef struct {
     int dims;
-    int64_t size[MOVE_DIMS], packed[MOVE_DIMS], stride[MOVE_DIMS]; /* steps of the contiguous and the other side */
-    int64_t packed_at, stride_at;                                  /* where leading row r0 begins */
+    int64_t size[MOVE_DIMS];
+    int64_t packed[MOVE_DIMS], stride[MOVE_DIMS]; /* steps of the contiguous and the other side */
+    int64_t packed_at, stride_at;                 /* where leading row r0 begins */
     int64_t accumulate, count;
 } movement;
 
-/* Leading rows [r0, r1) of i: rows, ndim, sizes[ndim], leading stride, strides[ndim], offset, accumulate; dimensions
- * that lie behind each other in both arrays become one. */
+/* Leading rows [r0, r1) of i: rows, ndim, sizes[ndim], leading stride, strides[ndim], offset, accumulate;
+ * dimensions that lie behind each other in both arrays become one. */
 static movement plan_movement(const fn_op *op, int64_t lo, int64_t hi)
 {
     int64_t r0, r1;
@@ -172,8 +173,9 @@ FN_MOVE_RUN(int32_t, _int)
 
 /* strided_copy, strided_copy_int: contiguous y (+)= strided x: transposes, slices, flips, broadcasts.
  * p: y, x.  y and x must not overlap.  FN_SPLIT_ROWS.
- * i: rows (leading extent of y), ndim, sizes of the ndim <= 6 inner dimensions of y, source stride (elements) of the
- * leading dimension, source strides of the inner ones (0: broadcast, negative: flip), source offset, accumulate. */
+ * i: rows (leading extent of y), ndim, sizes of the ndim <= 6 inner dimensions of y, source stride (elements)
+ * of the leading dimension, source strides of the inner ones (0: broadcast, negative: flip), source offset,
+ * accumulate. */
 static void strided_copy_run(const fn_op *op, const fn_step *step, int64_t lo, int64_t hi, void *scratch)
 {
     (void)step; (void)scratch;
@@ -187,8 +189,8 @@ static void strided_copy_int_run(const fn_op *op, const fn_step *step, int64_t l
     move_all_int(op->p[0], op->p[1], &m, 0);
 }
 
-/* strided_scatter: strided y (+)= contiguous x, the inverse. Arguments as strided_copy, with the strides and the
- * offset those of y. No two elements of different leading rows may have one place in y. */
+/* strided_scatter: strided y (+)= contiguous x, the inverse. Arguments as strided_copy, with the strides and
+ * the offset those of y. No two elements of different leading rows may have one place in y. */
 static void strided_scatter_run(const fn_op *op, const fn_step *step, int64_t lo, int64_t hi, void *scratch)
 {
     (void)step; (void)scratch;
