@@ -76,6 +76,20 @@ cdef extern from "fastnn.h" nogil:
     fn_status fn_run_op(const fn_op *op, const fn_step *step) noexcept
 
 
+cdef extern from *:
+    """
+    #ifdef __clang__
+    #define FN_COMPILER __VERSION__
+    #else
+    #define FN_COMPILER "GCC " __VERSION__
+    #endif
+    """
+    const char *FN_COMPILER
+
+#: The C compiler that this build was made with.
+COMPILER = FN_COMPILER.decode()
+
+
 # ---- the choice of instruction set, once ----
 
 cdef const fn_table *TABLES[2]  # float32, float64
