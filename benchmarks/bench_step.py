@@ -159,10 +159,10 @@ def measure(net, args, timing_cpus):
     for w in workers:
         same = w.check is None or abs(w.check - agreed) <= 2e-3 + 0.02 * abs(agreed)
         median, least = statistics.median(w.times), min(w.times)
-        rows[w.name] = dict(
-            median_us=1e6 * median, min_us=1e6 * least, spread=max(w.times) / least - 1, rows_per_s=batch / median,
-            check=w.check, same_work=same, many_steps_a_call=w.many,
-        )  # fmt: skip
+        rows[w.name] = {
+            "median_us": 1e6 * median, "min_us": 1e6 * least, "spread": max(w.times) / least - 1, "rows_per_s": batch / median,
+            "check": w.check, "same_work": same, "many_steps_a_call": w.many,
+        }  # fmt: skip
     report(net, rows)
     return rows
 

@@ -2,16 +2,14 @@
 
 A peer gets batches x[i], y[i] (float32; labels int32), weights to start from and the optimizer's numbers. A net is a list of
 stages: ("dense", outputs, activation), ("conv", filters, kernel, padding, activation), ("maxpool",), ("flatten",) and
-("rnn" | "lstm" | "gru", units). Kernels are (in, out) and (height, width, in, out), images are NHWC, as in Keras.
+("rnn" | "lstm" | "gru", units). Kernels are (in, out) and (height, width, in, out), images are NHWC, as in
+Keras.
 """
 
 from dataclasses import dataclass, field
 from math import prod
 
 import numpy as np
-
-CHECK_STEPS = 64
-
 
 @dataclass
 class Workload:
@@ -22,6 +20,7 @@ class Workload:
     optimizer: tuple  # ("adam" | "momentum" | "sgd", learning rate)
     batch: int
     batches: int = 64
+    check_steps: int = 64  # steps after which everybody's loss is compared
     weights: list = field(default_factory=list)
 
     def __post_init__(self):
@@ -169,6 +168,7 @@ WORKLOADS = {
         MOMENTUM,
         256,
         4,
+        check_steps=8,
     ),
     "tiny_xor/4": lambda: Workload(
         "tiny_xor/4", (2,), [("dense", 16, "tanh"), ("dense", 1, None)], "mse", ("sgd", 0.05), 4
