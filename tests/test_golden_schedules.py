@@ -12,7 +12,10 @@ TOLERANCE = {"rtol": 2e-6, "atol": 1e-9}
 
 # PyTorch's schedules in Keras' terms.
 TWINS = {
-    "step": ("ExponentialDecay", {"initial_learning_rate": 0.1, "decay_steps": 11, "decay_rate": 0.3, "staircase": True}),
+    "step": (
+        "ExponentialDecay",
+        {"initial_learning_rate": 0.1, "decay_steps": 11, "decay_rate": 0.3, "staircase": True},
+    ),
     "multi_step": (
         "PiecewiseConstantDecay",
         {"boundaries": [4, 19, 20], "values": [0.1, 0.1 * 0.3, 0.1 * 0.3**2, 0.1 * 0.3**3]},

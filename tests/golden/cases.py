@@ -18,9 +18,9 @@ ROWS = np.concatenate([rand(11, (4, 6), -4, 4), [[0.0] * 6, [30, -30, 0, 1, 1, 2
 ACTIVATIONS = {
     name: (name, {}, GRID)
     for name in (
-        "celu elu exponential gelu hard_shrink hard_sigmoid hard_silu hard_swish hard_tanh leaky_relu linear log_sigmoid "
-        "mish relu relu6 selu sigmoid silu soft_shrink softplus softsign sparse_plus sparse_sigmoid squareplus swish tanh "
-        "tanh_shrink"
+        "celu elu exponential gelu hard_shrink hard_sigmoid hard_silu hard_swish hard_tanh leaky_relu linear "
+        "log_sigmoid mish relu relu6 selu sigmoid silu soft_shrink softplus softsign sparse_plus "
+        "sparse_sigmoid squareplus swish tanh tanh_shrink"
     ).split()
 } | {
     "celu_alpha": ("celu", {"alpha": 0.5}, GRID),
@@ -275,7 +275,13 @@ TORCH_SCHEDULES = {
     f"cyclic_{mode}": (
         "CyclicLR",
         {
-            "base_lr": 0.01, "max_lr": 0.1, "step_size_up": 6, "step_size_down": down, "mode": mode, "gamma": 0.97, "cycle_momentum": False
+            "base_lr": 0.01,
+            "max_lr": 0.1,
+            "step_size_up": 6,
+            "step_size_down": down,
+            "mode": mode,
+            "gamma": 0.97,
+            "cycle_momentum": False,
         },
         0.01,
     )
@@ -284,7 +290,14 @@ TORCH_SCHEDULES = {
     "one_cycle": ("OneCycleLR", {"max_lr": 0.1, "total_steps": 60}, 0.01),
     "one_cycle_linear": (
         "OneCycleLR",
-        {"max_lr": 0.1, "total_steps": 60, "pct_start": 0.4, "anneal_strategy": "linear", "div_factor": 10.0, "three_phase": True},
+        {
+            "max_lr": 0.1,
+            "total_steps": 60,
+            "pct_start": 0.4,
+            "anneal_strategy": "linear",
+            "div_factor": 10.0,
+            "three_phase": True,
+        },
         0.01,
     ),
     "step": ("StepLR", {"step_size": 11, "gamma": 0.3}, 0.1),
@@ -382,7 +395,7 @@ def make_optimizer(keras, name):
     return getattr(keras.optimizers, cls)(**config)
 
 
-# name -> (torch class, torch arguments, (Keras class, arguments) of the same update, or None where Keras has no such form)
+# name -> (torch class, its arguments, (Keras class, arguments) of the same update or None where Keras has no such form)
 TORCH_OPTIMIZERS = {
     "sgd": ("SGD", {"lr": 0.1}, ("SGD", {"learning_rate": 0.1})),
     "sgd_momentum": ("SGD", {"lr": 0.1, "momentum": 0.9}, ("SGD", {"learning_rate": 0.1, "momentum": 0.9})),

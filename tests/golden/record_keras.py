@@ -28,6 +28,17 @@ if BACKEND == "jax":
     import jax
 
     jax.config.update("jax_enable_x64", True)
+if BACKEND == "tensorflow":
+    import tensorflow as tf
+    from keras.src.backend.tensorflow import core
+
+    plain_cast = core.cast
+
+    def cast(x, dtype):
+        """A Python number straight to ``dtype``: tf.cast goes by float32, and 0.9 becomes 0.89999998."""
+        return tf.constant(x, dtype) if isinstance(x, (int, float)) and "float" in str(dtype) else plain_cast(x, dtype)
+
+    core.cast = cast
 keras.config.set_floatx("float64")
 ABOUT = {"library": "keras", "version": keras.__version__, "backend": BACKEND, "dtype": "float64"}
 
@@ -47,8 +58,6 @@ def value_and_gradient(function, x):
         return numpy(value), numpy(tensor.grad)
     if BACKEND == "jax":
         return numpy(function(x)), numpy(jax.grad(lambda t: function(t).sum())(x))
-    import tensorflow as tf
-
     with tf.GradientTape() as tape:
         tensor = tf.constant(x)
         tape.watch(tensor)
@@ -150,8 +159,6 @@ def layer_gradients(layer, name, arrays):
         output = layers.apply(layer, name, tensors)
         (output * torch.tensor(layers.cotangent(tuple(output.shape)))).sum().backward()
         return output.detach(), [t.grad for t in tensors if t.requires_grad], [v.value.grad for v in trained]
-    import tensorflow as tf
-
     tensors = [tf.constant(a) for a in arrays]
     with tf.GradientTape() as tape:
         for tensor in tensors:
