@@ -15,6 +15,7 @@
 #include "batching.inc.c"
 #include "matmul.inc.c"
 #include "ceiling.inc.c"
+#include "softmax.inc.c"
 #include "losses.inc.c"
 #include "optimizers.inc.c"
 #include "training.inc.c"
@@ -27,6 +28,7 @@
     FN_BATCHING_KERNELS(X)      \
     FN_MATMUL_KERNELS(X)        \
     FN_CEILING_KERNELS(X)       \
+    FN_SOFTMAX_KERNELS(X)       \
     FN_LOSSES_KERNELS(X)        \
     FN_OPTIMIZERS_KERNELS(X)    \
     FN_TRAINING_KERNELS(X)
