@@ -66,13 +66,13 @@ FN_INLINE vec gelu_slope(vec x)
 /* x (1 + tanh(z)) / 2 = x sigmoid(2 z), z = sqrt(2 / pi) (x + 0.044715 x^3): without the cancellation below 0. */
 FN_INLINE vec gelu_tanh_gate(vec x)
 {
-    return vsigmoid(x * (vset1((real)1.5957691216057307) + vset1((real)0.07135481627159986) * x * x));
+    return vsigmoid(x * (vset1((real)1.5957691216057307) + vset1((real)(1.5957691216057307 * 0.044715)) * x * x));
 }
 FN_INLINE vec gelu_tanh_slope(vec x)
 {
     x = clamp(x, -30, 30); /* the gate is 0 or 1 long before; x^2 must not overflow */
     const vec g = gelu_tanh_gate(x);
-    const vec slope = vset1((real)1.5957691216057307) + vset1((real)(3 * 0.07135481627159986)) * x * x;
+    const vec slope = vset1((real)1.5957691216057307) + vset1((real)(3 * 1.5957691216057307 * 0.044715)) * x * x;
     return g + x * g * (vset1(1) - g) * slope;
 }
 

@@ -146,13 +146,13 @@ FN_LAST_KERNEL(argmin_last, int32_t, row_extreme_index(x, n, 0))
 
 enum { COLUMN_VECTORS = 4, COLUMN_BLOCK = COLUMN_VECTORS * VL };
 
-/* y[j] (+)= the sum over r of x[r][j] / divisor, 0 <= j < cols <= COLUMN_BLOCK; x advances by ld. Chains of 32 rows, then
- * of FN_REDUCE_ROWS, then of all. */
+/* y[j] (+)= the sum over r of x[r][j] / divisor, 0 <= j < cols <= COLUMN_BLOCK; x advances by
+ * ld. Chains of 32 rows, of 32 of those (FN_REDUCE_ROWS), of 32 of those, and of all that. */
 FN_INLINE void column_block_sum(real *y, const real *x, int64_t rows, int64_t cols, int64_t ld, int accumulate,
                                 real divisor)
 {
     enum { CHAIN = 32 };
-    vec total[COLUMN_VECTORS] = {};
+    vec total[COLUMN_VECTORS] = {}, group[COLUMN_VECTORS] = {};
     const int whole = cols == COLUMN_BLOCK;
     for (int64_t block = 0; block < rows; block += FN_REDUCE_ROWS) {
         const int64_t block_end = block + FN_REDUCE_ROWS < rows ? block + FN_REDUCE_ROWS : rows;
@@ -183,8 +183,14 @@ FN_INLINE void column_block_sum(real *y, const real *x, int64_t rows, int64_t co
             for (int k = 0; k < COLUMN_VECTORS; k++)
                 part[k] += s[k];
         }
-        for (int k = 0; k < COLUMN_VECTORS; k++)
-            total[k] += part[k];
+        const int last = block_end == rows || block / FN_REDUCE_ROWS % CHAIN == CHAIN - 1;
+        for (int k = 0; k < COLUMN_VECTORS; k++) {
+            group[k] += part[k];
+            if (last) {
+                total[k] += group[k];
+                group[k] = (vec){};
+            }
+        }
     }
     for (int k = 0; k * VL < cols; k++) {
         const int64_t n = cols - k * VL < VL ? cols - k * VL : VL;
