@@ -198,8 +198,8 @@ static void strided_scatter_run(const fn_op *op, const fn_step *step, int64_t lo
     move_all_real(op->p[0], op->p[1], &m, 1);
 }
 
-/* copy_columns: y[r][0 .. cols) (+)= x[r][0 .. cols): joins and splits along the last axis.
- * p: y, x.  i: rows, columns, leading dimension of y, of x, accumulate.  FN_SPLIT_ROWS. */
+/* copy_columns: y[r][at .. at + cols) (+)= x[r][0 .. cols): joins and splits along the last axis.
+ * p: y, x.  i: rows, columns, leading dimension of y, of x, accumulate, at.  FN_SPLIT_ROWS. */
 static void copy_columns_run(const fn_op *op, const fn_step *step, int64_t lo, int64_t hi, void *scratch)
 {
     (void)step; (void)scratch;
@@ -207,7 +207,7 @@ static void copy_columns_run(const fn_op *op, const fn_step *step, int64_t lo, i
     const int64_t cols = op->i[1];
     fn_row_range(op, lo, hi, &r0, &r1);
     for (int64_t r = r0; r < r1; r++)
-        move_run_real((real *)op->p[0] + r * op->i[2], 1, (const real *)op->p[1] + r * op->i[3], 1, cols,
+        move_run_real((real *)op->p[0] + r * op->i[2] + op->i[5], 1, (const real *)op->p[1] + r * op->i[3], 1, cols,
                       op->i[4] != 0);
 }
 
