@@ -304,7 +304,7 @@ class Trainer:
 
     # ---- data ----
 
-    def _inputs(self, x, where):
+    def _input_arrays(self, x, where):
         names = self._known_input_names()
         if names is None:
             given = list(x) if isinstance(x, (list, tuple)) and len(x) and np.ndim(x[0]) > 1 else [x]
@@ -331,7 +331,7 @@ class Trainer:
         return self.input_names if self.input_specs() is not None else None
 
     def _dataset(self, x, y, sample_weight, where, class_weight=None):
-        xs = self._inputs(x, where)
+        xs = self._input_arrays(x, where)
         if y is None:
             raise ValueError(f"{where}: y is missing: targets are needed beside x")
         outputs = self.output_names
@@ -567,7 +567,7 @@ class Trainer:
             parts = [self.predict_on_batch(_unpack(b)[0]) for b in x]
             packed = [np.concatenate(leaves) for leaves in zip(*map(tree.flatten, parts), strict=True)]
             return tree.pack(tree.map_leaves(lambda t: None, parts[0]), packed)
-        xs = self._inputs(x, "predict")
+        xs = self._input_arrays(x, "predict")
         rows = Arrays(xs, [], [], "predict").rows
         batch = self._batch_size(batch_size, rows, "predict")
         step = self._step("predict", self._form(xs), batch)
@@ -636,7 +636,7 @@ class Trainer:
             out = np.empty(call[2], call[3])
             if call[0]((x, out)):
                 return out
-        xs = self._inputs(x, "predict_on_batch")
+        xs = self._input_arrays(x, "predict_on_batch")
         rows = len(xs[0])
         if rows == 0:
             raise ValueError("predict_on_batch: the data is empty (0 samples)")
