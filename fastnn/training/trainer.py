@@ -149,7 +149,11 @@ class Trainer:
                 seeds.append((value, graph.constant(np.full((), factor), dtype)))
                 continue
             mean = loss.reduction != "sum"
-            self._trackers[name].add(per_sample if w is None else ops.multiply(per_sample, w))
+            weighted = per_sample if w is None else ops.multiply(per_sample, w)
+            if mean:
+                self._trackers[name].add(weighted)
+            else:
+                self._trackers[name].add_scalar(ops.sum(weighted))
             seed = make(MeanSeed((None,), dtype, factor, mean), *([w] if w is not None else []))[0]
             seeds.append((per_sample, seed))
         penalties = list(trace.losses)
@@ -196,6 +200,8 @@ class Trainer:
                         identifier, targets[at].shape, targets[at].dtype, outputs[j].shape, self._losses[j]
                     )
                     label = metric.name if count == 1 else f"{names[j]}_{metric.name}"
+                    if weighted and any(label == known for _, _, known, _, _ in made):
+                        label = f"weighted_{metric.name}" if count == 1 else f"{names[j]}_weighted_{metric.name}"
                     made.append((at, j, label, metric, weighted))
                 at += 1
         self._metrics_made = made
@@ -468,8 +474,17 @@ class Trainer:
             list_of.on_epoch_end(epoch, logs)
             if self.stop_training:
                 break
+        self._take_average()
         list_of.on_train_end(logs)
         return self.history
+
+    def _take_average(self):
+        """An optimizer that averages weights leaves their average in the model when training ends."""
+        state = self._state_of_optimizer
+        if getattr(self.optimizer, "use_ema", False) and state is not None and "average" in state.buffers:
+            for v in self.trainable_weights:
+                if v in state.store.offsets:
+                    v.value[...] = state.store.view(state.buffers["average"], v)
 
     def _validation(self, given):
         if given is None:
