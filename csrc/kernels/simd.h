@@ -193,6 +193,12 @@ FN_INLINE vec vtrunc(vec x)
 #endif
 }
 
+/* x 2^n for integers n, with overflow to infinity and denormal results as the mode says. */
+#if defined(__AVX512F__)
+#define FN_HAS_SCALE
+FN_INLINE vec vscale(vec x, vec n) { return (vec)FN_NATIVE(scalef)((native)x, (native)n); }
+#endif
+
 /* Sum of the lanes, always in the same order (halves added to halves). */
 FN_INLINE real vsum(vec x)
 {

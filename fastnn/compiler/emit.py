@@ -9,12 +9,6 @@ from fastnn.ops.core import is_batched, size
 
 ITEM = {"float32": 4, "float64": 8, "int32": 4}
 
-#: Codes of load_batch for the source's dtype.
-SOURCE_CODES = {
-    "uint8": 0, "int8": 1, "int16": 2, "int32": 3, "int64": 4, "float32": 5, "float64": 6, "bool": 7, "uint16": 8,
-    "uint32": 9,
-}  # fmt: skip
-
 
 class Record:
     """One kernel call of a plan: operands are values (or None, or arrays), outputs first."""
@@ -200,5 +194,5 @@ class Plan:
     def load(self, value, array):
         """Makes `array` (rows, ...) the source of an input."""
         j = self.loads[value]
-        self.core.set_int(j, 2, SOURCE_CODES[str(array.dtype)])
+        self.core.set_int(j, 2, _core.SOURCE_CODES[str(array.dtype)])
         self.core.bind(j, 1, array)

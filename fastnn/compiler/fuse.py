@@ -104,4 +104,8 @@ def join_loss_gradient(program):
         # the weights must not come after the loss itself
         if loss is None or any(v.maker is not None for v in grad.ins[2:]):
             continue
-        _replace(program, [loss, grad], Instruction(grad.op.variant(loss=True), grad.ins, [*loss.outs, *grad.outs], loss.position))
+        _replace(
+            program,
+            [loss, grad],
+            Instruction(grad.op.variant(loss=True), grad.ins, [*loss.outs, *grad.outs], loss.position),
+        )

@@ -141,7 +141,7 @@ def _parameters(where, name, values):
 def _in_place_or_apart(where, out, **inputs):
     """An output may be an input as a whole, not a shifted part of it."""
     for name, x in inputs.items():
-        if x is not None and out.ctypes.data != x.ctypes.data:
+        if out is not x and np.may_share_memory(out, x) and out.ctypes.data != x.ctypes.data:
             _check.no_overlap(where, "out", out, **{name: x})
 
 
