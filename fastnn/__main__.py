@@ -110,6 +110,7 @@ def _train(arguments):
     if arguments.threads:
         fastnn.set_num_threads(arguments.threads)
     utils.set_random_seed(arguments.seed)
+    utils.clear_session()  # the file names layers: the same for every run
     say = (lambda *words: None) if arguments.quiet else print
 
     (x, y), (x_test, y_test), classes = _load(arguments)

@@ -6,9 +6,9 @@ from fastnn import graph
 from fastnn.compiler import Plan, Program, Record, differentiate, fuse
 
 
-def run(function, arrays, dtype="float64", rows=None, gradient=None, times=1):
-    """(value, gradients) of `function` on batches; gradients, of the sum over all of value * gradient, by each float
-    array, or None without `gradient`. Integer arrays arrive as int32. Effects and assignments are carried out."""
+def run(function, arrays, dtype="float64", rows=None, gradient=None, by=None, times=1):
+    """(value, gradients) of `function` on batches; gradients, of the sum over all of value * gradient, by the
+    arrays at positions `by` (all floats by default), or None without `gradient`. Integer arrays arrive as int32. Effects and assignments are carried out."""
     batch = len(arrays[0])
     kinds = ["int32" if a.dtype.kind in "iub" else dtype for a in arrays]
     tensors = [graph.input_tensor((None, *a.shape[1:]), k) for a, k in zip(arrays, kinds, strict=True)]
@@ -19,7 +19,7 @@ def run(function, arrays, dtype="float64", rows=None, gradient=None, times=1):
         if out is not None:
             roots.append(out)
         if gradient is not None:
-            wanted = [t for t, k in zip(tensors, kinds, strict=True) if k == dtype]
+            wanted = [t for j, t in enumerate(tensors) if (kinds[j] == dtype if by is None else j in by)]
             seed = graph.input_tensor(out.shape, dtype)
             found = differentiate([(out, seed)], wanted)
             wanted = [(t, g) for t, g in zip(wanted, found, strict=True) if g is not None]
@@ -31,10 +31,11 @@ def run(function, arrays, dtype="float64", rows=None, gradient=None, times=1):
     updates = [
         Record("copy", (v.value, values[j]), (v.value.size, 1), (), 1.0, False, -1) for j, v in enumerate(trace.updates)
     ]
+    arrays = [np.ascontiguousarray(a) for a in arrays]
     used = [(program.leaves[t], a) for t, a in zip(tensors, arrays, strict=True) if t in program.leaves]
     plan = Plan([program, updates], batch + 3, dtype, loads=[v for v, _ in used], debug=True)
     for value, array in used:
-        plan.load(value, np.ascontiguousarray(array))
+        plan.load(value, array)
     for _ in range(times):
         plan.core.run(0, batch, rows or batch)
     if out is None:

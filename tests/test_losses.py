@@ -138,7 +138,7 @@ def test_functions(name):
     for targets in {y_true.dtype.kind: y_true, "i": y_true.astype(int)}.values():
         if np.any(targets != y_true):
             continue
-        got, found = run(lambda t, y: f(t, y, **options), [targets, y_pred], gradient=weights)
+        got, found = run(lambda t, y: f(t, y, **options), [targets, y_pred], gradient=weights, by=[1])
         np.testing.assert_allclose(got, want, rtol=1e-10, atol=1e-12)
         expected = central(lambda y: formula(y_true, y), y_pred, weights)
         np.testing.assert_allclose(found[-1], expected, rtol=2e-6, atol=1e-7)
@@ -159,7 +159,8 @@ def test_a_gradient_by_targets_that_does_not_exist_is_an_error():
     with pytest.raises(ValueError, match="stop_gradient"):
         run(lambda t, y: losses.binary_crossentropy(ops.sigmoid(t), y), [REAL[0], P], gradient=np.ones(ROWS))
     stopped = run(
-        lambda t, y: losses.binary_crossentropy(ops.stop_gradient(ops.sigmoid(t)), y), [REAL[0], P],
+        lambda t, y: losses.binary_crossentropy(ops.stop_gradient(ops.sigmoid(t)), y),
+        [REAL[0], P],
         gradient=np.ones(ROWS),
     )  # fmt: skip
     assert len(stopped[1]) == 1

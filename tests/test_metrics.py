@@ -10,7 +10,7 @@ RNG = np.random.default_rng(11)
 N, C = 12, 4
 IDS = RNG.integers(0, C, N)
 ONE_HOT = np.eye(C)[IDS]
-SCORES = RNG.uniform(size=(N, C)).round(2)
+SCORES = RNG.uniform(0.02, 0.98, size=(N, C)).round(2)
 BITS = (RNG.uniform(size=N) > 0.4).astype(float)
 P = RNG.uniform(size=N).round(2)
 P[2], P[5] = 0.5, 1.0
@@ -268,7 +268,7 @@ def test_intersection_over_union():
     check(lambda d: metrics.IoU(C, [0, 2], dtype=d, sparse_y_pred=False), IDS, SCORES, lambda w: iou(w, [0, 2]))
     check(lambda d: metrics.OneHotMeanIoU(C, dtype=d), ONE_HOT, SCORES, lambda w: iou(w, range(C)))
     check(lambda d: metrics.MeanIoU(C, dtype=d, ignore_class=3), IDS, predicted.astype(float),
-          lambda w: iou(w, range(3), ignore=3))  # fmt: skip
+          lambda w: iou(w, range(C), ignore=3))  # fmt: skip
     check(lambda d: metrics.BinaryIoU(dtype=d), BITS, P, lambda w: iou(w, (0, 1), BITS, P >= 0.5))
 
 

@@ -127,10 +127,24 @@ class Plan:
     def _bytes(self, value):
         return size(value.shape) * ITEM[value.dtype] * (self.capacity if is_batched(value.shape) else 1)
 
+    def _units(self):
+        """The number of each record's unit (see fastnn.h): threads go through a unit each at its own pace, so memory
+        is given to another value between units only."""
+        numbers, number, within = [], -1, None
+        for record in self.records:
+            split = record.split if record.split >= 0 else _core.SPLITS[record.kernel]
+            rows = record.chunk if record.batched and split == _core.ROWS else None
+            if rows is None or rows != within:
+                number += 1
+            within = rows
+            numbers.append(number)
+        return numbers
+
     def _bind(self, debug):
         first, last = {}, {}
+        units = self._units()
         end = len(self.records)
-        for j, record in enumerate(self.records):
+        for j, record in zip(units, self.records, strict=True):
             for operand in record.operands:
                 if operand is None or isinstance(operand, (np.ndarray, int)):
                     continue

@@ -149,7 +149,11 @@ class Trainer:
                 seeds.append((value, graph.constant(np.full((), factor), dtype)))
                 continue
             mean = loss.reduction != "sum"
-            self._trackers[name].add(per_sample if w is None else ops.multiply(per_sample, w))
+            weighted = per_sample if w is None else ops.multiply(per_sample, w)
+            if mean:
+                self._trackers[name].add(weighted)
+            else:
+                self._trackers[name].add_scalar(ops.sum(weighted))
             seed = make(MeanSeed((None,), dtype, factor, mean), *([w] if w is not None else []))[0]
             seeds.append((per_sample, seed))
         penalties = list(trace.losses)
@@ -196,6 +200,8 @@ class Trainer:
                         identifier, targets[at].shape, targets[at].dtype, outputs[j].shape, self._losses[j]
                     )
                     label = metric.name if count == 1 else f"{names[j]}_{metric.name}"
+                    if weighted and any(label == known for _, _, known, _, _ in made):
+                        label = f"weighted_{metric.name}" if count == 1 else f"{names[j]}_weighted_{metric.name}"
                     made.append((at, j, label, metric, weighted))
                 at += 1
         self._metrics_made = made
@@ -304,7 +310,7 @@ class Trainer:
 
     # ---- data ----
 
-    def _inputs(self, x, where):
+    def _input_arrays(self, x, where):
         names = self._known_input_names()
         if names is None:
             given = list(x) if isinstance(x, (list, tuple)) and len(x) and np.ndim(x[0]) > 1 else [x]
@@ -331,7 +337,7 @@ class Trainer:
         return self.input_names if self.input_specs() is not None else None
 
     def _dataset(self, x, y, sample_weight, where, class_weight=None):
-        xs = self._inputs(x, where)
+        xs = self._input_arrays(x, where)
         if y is None:
             raise ValueError(f"{where}: y is missing: targets are needed beside x")
         outputs = self.output_names
@@ -468,8 +474,17 @@ class Trainer:
             list_of.on_epoch_end(epoch, logs)
             if self.stop_training:
                 break
+        self._take_average()
         list_of.on_train_end(logs)
         return self.history
+
+    def _take_average(self):
+        """An optimizer that averages weights leaves their average in the model when training ends."""
+        state = self._state_of_optimizer
+        if getattr(self.optimizer, "use_ema", False) and state is not None and "average" in state.buffers:
+            for v in self.trainable_weights:
+                if v in state.store.offsets:
+                    v.value[...] = state.store.view(state.buffers["average"], v)
 
     def _validation(self, given):
         if given is None:
@@ -567,7 +582,7 @@ class Trainer:
             parts = [self.predict_on_batch(_unpack(b)[0]) for b in x]
             packed = [np.concatenate(leaves) for leaves in zip(*map(tree.flatten, parts), strict=True)]
             return tree.pack(tree.map_leaves(lambda t: None, parts[0]), packed)
-        xs = self._inputs(x, "predict")
+        xs = self._input_arrays(x, "predict")
         rows = Arrays(xs, [], [], "predict").rows
         batch = self._batch_size(batch_size, rows, "predict")
         step = self._step("predict", self._form(xs), batch)
@@ -636,7 +651,7 @@ class Trainer:
             out = np.empty(call[2], call[3])
             if call[0]((x, out)):
                 return out
-        xs = self._inputs(x, "predict_on_batch")
+        xs = self._input_arrays(x, "predict_on_batch")
         rows = len(xs[0])
         if rows == 0:
             raise ValueError("predict_on_batch: the data is empty (0 samples)")

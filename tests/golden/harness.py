@@ -18,7 +18,7 @@ if keras.__name__ == "keras" and keras.backend.backend() == "jax":
 DTYPES = ("float64", "float32")
 
 # Recorded in float64. A float64 subject differs by the order of its sums and the last bits of exp and log; a float32
-# one by some ten roundings of 6e-8 on numbers of size one, and by cancellation where a gradient is a difference of weights.
+# one by some ten roundings of 6e-8 on numbers of size one, and by cancellation where gradients are differences.
 SINGLE = {"float64": {"rtol": 1e-9, "atol": 1e-11}, "float32": {"rtol": 3e-5, "atol": 1e-5}}
 # Thirty steps, or three epochs: each step adds its roundings and Adam divides small gradients by small numbers.
 REPEATED = {"float64": {"rtol": 1e-8, "atol": 1e-9}, "float32": {"rtol": 1e-3, "atol": 1e-4}}

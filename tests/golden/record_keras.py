@@ -140,6 +140,8 @@ def optimizers():
 
 
 def training():
+    if BACKEND == "tensorflow":
+        tf.config.run_functions_eagerly(True)  # tracing takes longer than these few steps
     out = {}
     for name in models.CASES:
         keras.utils.clear_session()
