@@ -34,9 +34,11 @@ class Model(Trainer, Layer):
         """Makes a subclassed model's layers build themselves, by a trial run on tensors of this shape."""
 
     def _build_by_trial(self, specs):
-        """Builds a model by calling it on symbolic inputs (list of Specs, or one nested like the call's argument)."""
+        """Builds a model by calling it on symbolic inputs (one Spec, or a list of them)."""
         with graph.Trace():
-            inputs = tree.map_leaves(lambda s: graph.input_tensor(s.shape, s.dtype), specs)
+            single = isinstance(specs, graph.Spec)
+            tensors = [graph.input_tensor(s.shape, s.dtype) for s in ([specs] if single else specs)]
+            inputs = tensors[0] if single else tensors
             self._ensure_built((inputs,))
             self.call(inputs, **({"training": False} if self._takes("training") else {}))
 
@@ -221,8 +223,7 @@ class Functional(Model):
                 else:
                     outs = tree.flatten(node.op.replay(ins))
             else:
-                outs = core.apply(node.op, *ins)
-                outs = outs if isinstance(outs, tuple) else (outs,)
+                outs = core.run_samples(node.op, node.inputs, ins)
             for t, y in zip(node.outputs, outs, strict=True):
                 values[t.node.number, t.index] = y
         return tree.pack(self.outputs_structure, [value(t) for t in self._outputs])
@@ -297,9 +298,10 @@ class Functional(Model):
     def from_config(cls, config, custom_objects=None):
         from fastnn.saving import deserialize_keras_object
 
-        tensors = [deserialize_keras_object(c, custom_objects).output for c in config["inputs"]]
-        for t in tensors:
-            t.node.op.content = t.node.op.content or None
+        entries = [deserialize_keras_object(c, custom_objects) for c in config["inputs"]]
+        for layer in entries:
+            layer.output.node.op.content = layer
+        tensors = [layer.output for layer in entries]
         layers = [deserialize_keras_object(c, custom_objects) for c in config["layers"]]
 
         def deref(entry):
