@@ -45,7 +45,7 @@ def compiler_knows(flags):
         source = os.path.join(folder, "probe.c")
         with open(source, "w") as f:
             f.write("int probe(void) { return 0; }\n")
-        command = os.environ.get("CC", "cc").split() + [*flags, "-c", source, "-o", os.path.join(folder, "probe.o")]
+        command = [*os.environ.get("CC", "cc").split(), *flags, "-c", source, "-o", os.path.join(folder, "probe.o")]
         try:
             return subprocess.run(command, capture_output=True).returncode == 0
         except OSError:

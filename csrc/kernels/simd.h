@@ -41,7 +41,7 @@ typedef uint64_t uelem;
 typedef ielem ivec __attribute__((vector_size(FN_VBYTES))); /* comparisons give -1 or 0 in each lane */
 typedef uelem uvec __attribute__((vector_size(FN_VBYTES)));
 
-FN_INLINE vec vset1(real x) { return (vec){} + x; }
+FN_INLINE vec vset1(real x) { return x - (vec){}; }
 FN_INLINE vec vload(const real *p) { return *(const vec_u *)p; }
 FN_INLINE void vstore(real *p, vec x) { *(vec_u *)p = x; }
 
@@ -134,7 +134,7 @@ FN_INLINE vec vcopysign(vec a, vec b)
 /* Where mask is -1: x, elsewhere 0. */
 FN_INLINE vec vmask(ivec mask, vec x) { return (vec)(mask & (ivec)x); }
 
-/* a * b - c with one rounding, which error-free products need: the compiler may fold a * b - c by itself, but it
+/* a * b - c with one rounding, which error-free products need: the compiler may fold a * b - c by itself, but
  * need not. Only where FN_HAS_FMA is defined. */
 #if defined(__FMA__) && defined(FN_NATIVE)
 #define FN_HAS_FMA
@@ -161,7 +161,7 @@ FN_INLINE vec vround(vec x)
 #ifdef FN_ROUND
     return FN_ROUND(x, _MM_FROUND_TO_NEAREST_INT);
 #else
-    const vec big = vset1(sizeof(real) == 4 ? (real)0x1p23 : (real)0x1p52); /* from here on all are integers */
+    const vec big = vset1(sizeof(real) == 4 ? (real)0x1p23 : (real)0x1p52); /* from here on all are whole */
     const vec size = vabs(x), y = (size + big) - big;
     return vselect(size < big, vcopysign(y, x), x);
 #endif
@@ -192,6 +192,12 @@ FN_INLINE vec vtrunc(vec x)
     return vcopysign(vfloor(vabs(x)), x);
 #endif
 }
+
+/* x 2^n for integers n, with overflow to infinity and denormal results as the mode says. */
+#if defined(__AVX512F__)
+#define FN_HAS_SCALE
+FN_INLINE vec vscale(vec x, vec n) { return (vec)FN_NATIVE(scalef)((native)x, (native)n); }
+#endif
 
 /* Sum of the lanes, always in the same order (halves added to halves). */
 FN_INLINE real vsum(vec x)

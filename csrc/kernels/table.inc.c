@@ -9,19 +9,29 @@
 #include "vmath.h"
 
 #include "elementwise.inc.c"
+#include "reductions.inc.c"
+#include "movement.inc.c"
+#include "random.inc.c"
 #include "batching.inc.c"
 #include "matmul.inc.c"
+#include "ceiling.inc.c"
 #include "softmax.inc.c"
 #include "losses.inc.c"
 #include "optimizers.inc.c"
+#include "training.inc.c"
 
 #define FN_ALL_KERNELS(X)       \
     FN_ELEMENTWISE_KERNELS(X)   \
+    FN_REDUCTIONS_KERNELS(X)    \
+    FN_MOVEMENT_KERNELS(X)      \
+    FN_RANDOM_KERNELS(X)        \
     FN_BATCHING_KERNELS(X)      \
     FN_MATMUL_KERNELS(X)        \
+    FN_CEILING_KERNELS(X)       \
     FN_SOFTMAX_KERNELS(X)       \
     FN_LOSSES_KERNELS(X)        \
-    FN_OPTIMIZERS_KERNELS(X)
+    FN_OPTIMIZERS_KERNELS(X)    \
+    FN_TRAINING_KERNELS(X)
 
 #define FN_ENTRY(name_, split_, tasks_, scratch_, run_) \
     { .name = #name_, .split = split_, .tasks = tasks_, .scratch = scratch_, .run = run_ },

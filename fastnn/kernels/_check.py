@@ -14,7 +14,9 @@ def array(where, name, x, dtypes=REALS, ndim=None):
         x = np.asarray(x)
         if x.dtype not in dtypes:
             if x.dtype.kind not in "iufb":
-                raise TypeError(f"{where}: {name} must be an array of {_names(dtypes)}, got {type(x).__name__} of {x.dtype}")
+                raise TypeError(
+                    f"{where}: {name} must be an array of {_names(dtypes)}, got {type(x).__name__} of {x.dtype}"
+                )
             x = x.astype(dtypes[0])
     if x.dtype not in dtypes:
         raise TypeError(
@@ -30,7 +32,7 @@ def array(where, name, x, dtypes=REALS, ndim=None):
     return x
 
 
-def same_dtype(where, **arrays):
+def same_dtype(where, /, **arrays):
     """The one dtype of all given arrays (None is skipped)."""
     found = {name: x.dtype for name, x in arrays.items() if x is not None}
     if len(set(found.values())) > 1:
@@ -61,7 +63,7 @@ def out(where, x, expected, dtype, name="out"):
     return x
 
 
-def no_overlap(where, name, x, **others):
+def no_overlap(where, name, x, /, **others):
     """x (an output) must not share memory with the named inputs."""
     for other, y in others.items():
         if y is not None and np.may_share_memory(x, y):

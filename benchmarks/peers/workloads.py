@@ -1,0 +1,190 @@
+"""The nets, their data and initial weights, and a float64 NumPy reference: the same work for everybody.
+
+A peer gets batches x[i], y[i] (float32; labels int32), weights to start from and the optimizer's numbers. A net is a
+list of stages: ("dense", outputs, activation), ("conv", filters, kernel, padding, activation), ("maxpool",),
+("flatten",) and ("rnn" | "lstm" | "gru", units). Kernels are (in, out) and (height, width, in, out), images are NHWC,
+as in Keras.
+"""
+
+from dataclasses import dataclass, field
+from math import prod
+
+import numpy as np
+
+
+@dataclass
+class Workload:
+    name: str
+    inputs: tuple
+    stages: list
+    loss: str  # "softmax" (integer labels), "mse" or "none" (inference)
+    optimizer: tuple  # ("adam" | "momentum" | "sgd", learning rate)
+    batch: int
+    batches: int = 64
+    check_steps: int = 64  # steps after which everybody's loss is compared
+    weights: list = field(default_factory=list)
+
+    def __post_init__(self):
+        rng = np.random.RandomState(7)
+        self.weights = [w.astype(np.float32) for w in initial_weights(self, rng)]
+        rows = self.batch * self.batches
+        x = rng.standard_normal((rows, *self.inputs)).astype(np.float32)
+        outputs = self.stages[-1][1]
+        teacher = rng.standard_normal((prod(self.inputs), outputs)) / np.sqrt(prod(self.inputs))
+        score = x.reshape(rows, -1) @ teacher
+        if self.loss == "softmax":
+            y = score.argmax(axis=1).astype(np.int32)
+        elif self.name.startswith("tiny_xor"):
+            y = np.sign(x[:, :1] * x[:, 1:]).astype(np.float32)
+        else:
+            y = np.tanh(score).astype(np.float32)
+        self.flat_x, self.flat_y = x, y
+        self.x = x.reshape(self.batches, self.batch, *self.inputs)
+        self.y = y.reshape(self.batches, self.batch, *y.shape[1:])
+
+    @property
+    def inference(self):
+        return self.loss == "none"
+
+    @property
+    def dense(self):
+        return all(stage[0] == "dense" for stage in self.stages)
+
+    def reference_loss(self, weights):
+        """Mean loss of the first batch under ``weights``, in float64; for inference the mean output."""
+        out = forward(self, [np.asarray(w, dtype=np.float64) for w in weights], self.x[0].astype(np.float64))
+        if self.loss == "softmax":
+            out = out - out.max(axis=1, keepdims=True)
+            log_p = out - np.log(np.exp(out).sum(axis=1, keepdims=True))
+            return float(-log_p[np.arange(self.batch), self.y[0]].mean())
+        if self.loss == "mse":
+            return float(((out - self.y[0]) ** 2).mean())
+        return float(np.abs(out).mean())
+
+
+GATES = {"rnn": 1, "lstm": 4, "gru": 3}
+
+
+def initial_weights(w, rng):
+    """He-scaled kernels and zero biases; the order of Keras' get_weights."""
+    shape, out = w.inputs, []
+    for stage in w.stages:
+        kind = stage[0]
+        if kind == "dense":
+            out += [rng.standard_normal((shape[0], stage[1])) * np.sqrt(2 / shape[0]), np.zeros(stage[1])]
+            shape = (stage[1],)
+        elif kind == "conv":
+            _, filters, size, padding, _ = stage
+            fan_in = size * size * shape[2]
+            out += [rng.standard_normal((size, size, shape[2], filters)) * np.sqrt(2 / fan_in), np.zeros(filters)]
+            cut = 0 if padding == "same" else size - 1
+            shape = (shape[0] - cut, shape[1] - cut, filters)
+        elif kind == "maxpool":
+            shape = (shape[0] // 2, shape[1] // 2, shape[2])
+        elif kind == "flatten":
+            shape = (prod(shape),)
+        else:
+            units, gates = stage[1], GATES[kind]
+            out.append(rng.standard_normal((shape[1], gates * units)) / np.sqrt(shape[1]))
+            out.append(rng.standard_normal((units, gates * units)) / np.sqrt(4 * units))
+            out.append(np.zeros((2, gates * units) if kind == "gru" else gates * units))
+            shape = (units,)
+    return out
+
+
+def activate(name, z):
+    return {"relu": lambda: np.maximum(z, 0), "tanh": lambda: np.tanh(z), None: lambda: z}[name]()
+
+
+def sigmoid(z):
+    return 1 / (1 + np.exp(-z))
+
+
+def forward(w, weights, x):
+    weights = iter(weights)
+    for stage in w.stages:
+        kind = stage[0]
+        if kind == "dense":
+            x = activate(stage[2], x @ next(weights) + next(weights))
+        elif kind == "conv":
+            kernel, bias = next(weights), next(weights)
+            size = kernel.shape[0]
+            if stage[3] == "same":
+                left = (size - 1) // 2
+                x = np.pad(x, ((0, 0), (left, size - 1 - left), (left, size - 1 - left), (0, 0)))
+            windows = np.lib.stride_tricks.sliding_window_view(x, (size, size), axis=(1, 2))
+            x = activate(stage[4], np.einsum("nhwcij,ijcf->nhwf", windows, kernel, optimize=True) + bias)
+        elif kind == "maxpool":
+            n, h, v, c = x.shape
+            x = x[:, : h // 2 * 2, : v // 2 * 2].reshape(n, h // 2, 2, v // 2, 2, c).max(axis=(2, 4))
+        elif kind == "flatten":
+            x = x.reshape(len(x), -1)
+        else:
+            x = recur(kind, stage[1], x, next(weights), next(weights), next(weights))
+    return x
+
+
+def recur(kind, units, x, kernel, recurrent, bias):
+    h = c = np.zeros((len(x), units))
+    for t in range(x.shape[1]):
+        if kind == "rnn":
+            h = np.tanh(x[:, t] @ kernel + h @ recurrent + bias)
+        elif kind == "lstm":
+            i, f, g, o = np.split(x[:, t] @ kernel + h @ recurrent + bias, 4, axis=1)
+            c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
+            h = sigmoid(o) * np.tanh(c)
+        else:
+            xz, xr, xh = np.split(x[:, t] @ kernel + bias[0], 3, axis=1)
+            hz, hr, hh = np.split(h @ recurrent + bias[1], 3, axis=1)
+            z = sigmoid(xz + hz)
+            h = z * h + (1 - z) * np.tanh(xh + sigmoid(xr + hr) * hh)
+    return h
+
+
+MNIST = [("dense", 256, "relu"), ("dense", 128, "relu"), ("dense", 10, None)]
+LENET = [
+    ("conv", 6, 5, "same", "relu"), ("maxpool",), ("conv", 16, 5, "valid", "relu"), ("maxpool",), ("flatten",),
+    ("dense", 120, "relu"), ("dense", 84, "relu"), ("dense", 10, None),
+]  # fmt: skip
+CIFAR = [
+    ("conv", 32, 3, "same", "relu"), ("conv", 32, 3, "same", "relu"), ("maxpool",), ("conv", 64, 3, "same", "relu"),
+    ("conv", 64, 3, "same", "relu"), ("maxpool",), ("flatten",), ("dense", 256, "relu"), ("dense", 10, None),
+]  # fmt: skip
+ADAM, MOMENTUM = ("adam", 1e-3), ("momentum", 1e-2)
+
+
+def recurrent(kind):
+    return lambda: Workload(kind, (50, 32), [(kind, 64), ("dense", 10, None)], "softmax", ADAM, 32, 16)
+
+
+WORKLOADS = {
+    "mlp_mnist/32": lambda: Workload("mlp_mnist/32", (784,), MNIST, "softmax", ADAM, 32),
+    "mlp_mnist/128": lambda: Workload("mlp_mnist/128", (784,), MNIST, "softmax", ADAM, 128),
+    "mlp_mnist/1024": lambda: Workload("mlp_mnist/1024", (784,), MNIST, "softmax", ADAM, 1024, 16),
+    "mlp_wide/256": lambda: Workload(
+        "mlp_wide/256",
+        (1024,),
+        [("dense", 2048, "relu"), ("dense", 2048, "relu"), ("dense", 1000, None)],
+        "softmax",
+        MOMENTUM,
+        256,
+        4,
+        check_steps=8,
+    ),
+    "tiny_xor/4": lambda: Workload(
+        "tiny_xor/4", (2,), [("dense", 16, "tanh"), ("dense", 1, None)], "mse", ("sgd", 0.05), 4
+    ),
+    "tiny_reg/32": lambda: Workload(
+        "tiny_reg/32", (13,), [("dense", 64, "relu"), ("dense", 64, "relu"), ("dense", 1, None)], "mse", ADAM, 32
+    ),
+    "infer_mlp/1": lambda: Workload("infer_mlp/1", (784,), MNIST, "none", ADAM, 1, 64),
+    "infer_mlp/256": lambda: Workload("infer_mlp/256", (784,), MNIST, "none", ADAM, 256, 16),
+    "infer_lenet5/1": lambda: Workload("infer_lenet5/1", (28, 28, 1), LENET, "none", ADAM, 1, 64),
+    "infer_lenet5/256": lambda: Workload("infer_lenet5/256", (28, 28, 1), LENET, "none", ADAM, 256, 8),
+    "lenet5/32": lambda: Workload("lenet5/32", (28, 28, 1), LENET, "softmax", MOMENTUM, 32, 32),
+    "lenet5/128": lambda: Workload("lenet5/128", (28, 28, 1), LENET, "softmax", MOMENTUM, 128, 16),
+    "cnn_cifar/64": lambda: Workload("cnn_cifar/64", (32, 32, 3), CIFAR, "softmax", ADAM, 64, 8, 16),
+    "rnn_elman/32": recurrent("rnn"),
+    "lstm/32": recurrent("lstm"),
+    "gru/32": recurrent("gru"),
+}

@@ -1,0 +1,8 @@
+"""From a graph to a plan: differentiate, fuse, place, emit. Each stage is a small function in a file of its name."""
+
+from fastnn.compiler.differentiate import differentiate
+from fastnn.compiler.emit import Plan, Record
+from fastnn.compiler.fuse import fuse
+from fastnn.compiler.program import Program
+
+__all__ = ["Plan", "Program", "Record", "differentiate", "fuse"]

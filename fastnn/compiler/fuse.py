@@ -1,0 +1,111 @@
+"""Joins instructions that one kernel can do together. Each rule is a function from the program to whether it
+changed something; `fuse` applies them in turn."""
+
+from fastnn.compiler.program import Instruction
+from fastnn.ops import elementwise as ew
+from fastnn.ops import nn
+from fastnn.ops.linear import ACTIVATIONS, MatMul, WeightGrad
+from fastnn.ops.reductions import SumFirst
+
+
+def fuse(program):
+    """Rewrites the program in place."""
+    for rule in (join_bias, join_activation, join_activation_gradient, join_bias_gradient, join_loss_gradient):
+        rule(program)
+    program.remove_dead()
+    program.sort()
+
+
+def _replace(program, old, new):
+    """Instruction `new` in the place of `old` (a list of instructions)."""
+    gone = set(map(id, old))
+    program.instructions = [i for i in program.instructions if id(i) not in gone] + [new]
+
+
+def join_bias(program):
+    """y = x w, then + b  ->  the product adds b."""
+    uses = program.uses()
+    for add in [i for i in program.instructions if isinstance(i.op, ew.Binary) and i.op.function == "add"]:
+        for product, b in (add.ins, add.ins[::-1]):
+            made = product.maker
+            if (
+                made is not None
+                and isinstance(made.op, MatMul)
+                and not (made.op.bias or made.op.activation or made.op.grad)
+                and uses[product] == [add]
+                and b.shape == product.shape[-1:]
+                and add.outs[0].shape == product.shape
+            ):
+                op = MatMul(made.op.transpose, bias=True)
+                _replace(program, [made, add], Instruction(op, [*made.ins, b], add.outs, add.position))
+                uses = program.uses()
+                break
+
+
+def join_activation(program):
+    """y = x w + b, then f(y)  ->  the product applies f."""
+    uses = program.uses()
+    for act in [i for i in program.instructions if isinstance(i.op, ew.Unary) and i.op.function in ACTIVATIONS]:
+        z = act.ins[0]
+        made = z.maker
+        if (
+            made is not None
+            and isinstance(made.op, MatMul)
+            and not (made.op.activation or made.op.grad)
+            and uses[z] == [act]
+        ):
+            op = MatMul(made.op.transpose, made.op.bias, activation=_activation(act.op))
+            _replace(program, [made, act], Instruction(op, made.ins, act.outs, act.position))
+            uses = program.uses()
+
+
+def _activation(op):
+    return op.function, (op.parameters or (0.0,))[0]
+
+
+def join_activation_gradient(program):
+    """dy = dz w^T, then f'(y) dy  ->  the product multiplies by f'(y)."""
+    uses = program.uses()
+    for grad in [i for i in program.instructions if isinstance(i.op, ew.UnaryGrad) and i.op.function in ACTIVATIONS]:
+        dy, y = grad.ins
+        made = dy.maker
+        if (
+            made is not None
+            and isinstance(made.op, MatMul)
+            and not (made.op.bias or made.op.activation or made.op.grad)
+            and uses[dy] == [grad]
+        ):
+            op = MatMul(made.op.transpose, grad=_activation(grad.op))
+            _replace(program, [made, grad], Instruction(op, [*made.ins, y], grad.outs, grad.position))
+            uses = program.uses()
+
+
+def join_bias_gradient(program):
+    """dw = x^T dy and db = sum of dy over the rows  ->  one instruction with two results."""
+    sums = {}
+    for i in program.instructions:
+        if isinstance(i.op, SumFirst) and not i.op.mean and i.op.axis == len(i.ins[0].shape) - 1:
+            sums.setdefault(i.ins[0], i)
+    for product in [i for i in program.instructions if isinstance(i.op, WeightGrad) and not i.op.bias]:
+        total = sums.get(product.ins[1])
+        if total is not None and total in program.instructions:
+            new = Instruction(WeightGrad(bias=True), product.ins, [*product.outs, *total.outs], product.position)
+            _replace(program, [product, total], new)
+
+
+def join_loss_gradient(program):
+    """A loss and its gradient, computed from the same predictions  ->  one pass."""
+    values = {}
+    for i in program.instructions:
+        if isinstance(i.op, nn.RowLoss) and i.op.loss and not i.op.dy:
+            values[i.op.key, *map(id, i.ins[:2])] = i
+    for grad in [i for i in program.instructions if isinstance(i.op, nn.RowLoss) and not i.op.loss]:
+        loss = values.get((grad.op.key, *map(id, grad.ins[:2])))
+        # the weights must not come after the loss itself
+        if loss is None or any(v.maker is not None for v in grad.ins[2:]):
+            continue
+        _replace(
+            program,
+            [loss, grad],
+            Instruction(grad.op.variant(loss=True), grad.ins, [*loss.outs, *grad.outs], loss.position),
+        )

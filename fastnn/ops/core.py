@@ -1,0 +1,235 @@
+"""What every operation is, and the two ways to apply one.
+
+An operation is one class: its shape rule (`infer`), its gradient rule (`gradient`) and its lowering to kernels
+(`lower`), side by side. `apply` adds it to the graph when an argument is symbolic, and runs the same kernels at once
+when all are arrays. To add an operation, write such a class in the module of its family and a function that users
+call; nothing else needs to know of it.
+"""
+
+import math
+
+import numpy as np
+
+from fastnn import _core, config, graph
+from fastnn.graph import Spec, Tensor
+from fastnn.variables import Variable
+
+REALS = ("float32", "float64")
+
+
+class Op:
+    """One operation. Instances carry the operation's parameters and are immutable.
+
+    `lower(b, outs, ins)` emits kernels through the builder b: `b.run(kernel, operands, ints, ...)`. Values (outs, ins)
+    have `shape` and `dtype` only; a leading None in a shape stands for the samples of a batch, and kernels are then
+    given the rows of one sample (`lead`).
+    """
+
+    name = "op"
+    is_view = False  # the result is the first input's memory under another shape
+    in_place = ()  # pairs (output, input): the kernel may write over this input's memory
+    has_effect = False  # runs even when nothing uses its results
+    stops_gradient = False  # no gradient flows to any input
+    float_input = None  # number of the input whose float type is the operation's, where several float types mix
+
+    def infer(self, *ins):
+        """Spec (or tuple of Specs) of the results; raises ValueError on shapes that do not fit."""
+        raise NotImplementedError
+
+    def gradient(self, node, *grads):
+        """Gradients of the inputs (None: none flows) from those of the outputs."""
+        raise ValueError(f"{self.name} has no gradient")
+
+    def lower(self, b, outs, ins):
+        raise NotImplementedError
+
+    def config(self):
+        """Keyword arguments that make an equal operation (for files and for comparing nodes)."""
+        return {k: v for k, v in vars(self).items() if not k.startswith("_")}
+
+    def __repr__(self):
+        args = ", ".join(f"{k}={v!r}" for k, v in self.config().items())
+        return f"{self.name}({args})"
+
+
+class NoGradient:
+    """Returned by `Op.gradient` for an input that it cannot differentiate by: an error only where that is needed."""
+
+    def __init__(self, reason):
+        self.reason = reason
+
+
+REGISTRY = {}
+
+
+def register(cls):
+    """Class decorator: makes an operation known by its class name, for files."""
+    REGISTRY[cls.__name__] = cls
+    return cls
+
+
+# ---- sizes ----
+
+
+def size(shape):
+    """Number of elements; of one sample when batched."""
+    return math.prod(d for d in shape if d is not None)
+
+
+def lead(shape, axis):
+    """(rows, columns): the extents before and from `axis` on, rows of one sample when batched."""
+    return size(shape[:axis]), size(shape[axis:])
+
+
+def is_batched(shape):
+    return len(shape) > 0 and shape[0] is None
+
+
+def normalize_axis(axis, ndim, where):
+    if not -ndim <= axis < ndim:
+        raise ValueError(f"{where}: axis {axis} is out of range for {ndim} dimensions")
+    return axis % ndim
+
+
+def normalize_axes(axis, ndim, where):
+    if axis is None:
+        return tuple(range(ndim))
+    axes = (axis,) if isinstance(axis, int) else tuple(axis)
+    axes = tuple(sorted(normalize_axis(a, ndim, where) for a in axes))
+    if len(set(axes)) != len(axes):
+        raise ValueError(f"{where}: axis {axis} names a dimension twice")
+    return axes
+
+
+def broadcast_shapes(where, *shapes):
+    """The common shape of NumPy's broadcasting; the batch dimension (None) goes with itself and with 1 only."""
+    ndim = max(len(s) for s in shapes)
+    out = []
+    for j in range(ndim):
+        dims = {s[j - ndim + len(s)] for s in shapes if j - ndim + len(s) >= 0} - {1}
+        if len(dims) > 1:
+            hint = ""
+            if None in dims:
+                hint = "; None is the batch, which no fixed size fits"
+            raise ValueError(f"{where}: shapes {' and '.join(map(str, shapes))} do not fit each other{hint}")
+        out.append(dims.pop() if dims else 1)
+    if None in out[1:]:
+        raise ValueError(f"{where}: shapes {' and '.join(map(str, shapes))}: the batch must be the leading dimension")
+    return tuple(out)
+
+
+# ---- applying ----
+
+
+def is_tensor(x):
+    return isinstance(x, Tensor)
+
+
+def shape_of(x):
+    return x.shape if isinstance(x, (Tensor, Variable, np.ndarray)) else np.shape(x)
+
+
+def as_tensor(x, dtype):
+    """x as a tensor of the graph: a variable's leaf, an array or number as a constant of `dtype`."""
+    if isinstance(x, Tensor):
+        return x
+    if isinstance(x, Variable):
+        trace = graph.current_trace()
+        if trace is None:
+            node = graph.Node(graph.Leaf("variable", x, x.name), (), [Spec(x.shape, x.dtype)])
+            return node.outputs[0]
+        return trace.leaf(x)
+    array = np.asarray(x)
+    if array.dtype.kind not in "iufb":
+        raise TypeError(f"expected a tensor, an array or a number, got {type(x).__name__} of {array.dtype}")
+    return graph.constant(array, dtype)
+
+
+def common_dtype(args, where):
+    """The float type of an operation's arguments. Plain numbers and integer arrays take that of the others."""
+    found = []
+    for x in args:
+        if isinstance(x, (Tensor, Variable)):
+            found.append(x.dtype)
+        elif isinstance(x, (np.ndarray, np.generic)):
+            found.append(str(x.dtype))
+    reals = {d for d in found if d in REALS}
+    symbolic = {x.dtype for x in args if isinstance(x, Tensor) and x.dtype in REALS}
+    if len(symbolic) > 1:
+        raise TypeError(f"{where}: tensors of {' and '.join(sorted(symbolic))} do not mix; use fastnn.ops.cast")
+    if symbolic:
+        return symbolic.pop()
+    if not reals:
+        return config.floatx()
+    return "float64" if "float64" in reals else "float32"
+
+
+def apply(op, *inputs, dtypes=None):
+    """The results of op on `inputs`: tensors when one of them is symbolic, else arrays, computed now.
+
+    `dtypes` gives the dtype each input is taken as; by default all are of the one float type they have in common.
+    """
+    if dtypes is None:
+        dtypes = [common_dtype(inputs, op.name)] * len(inputs)
+    if any(isinstance(x, Tensor) for x in inputs):
+        tensors = [as_tensor(x, d) for x, d in zip(inputs, dtypes, strict=True)]
+        outputs = make(op, *tensors)
+    else:
+        outputs = run(op, *[_as_array(x, d) for x, d in zip(inputs, dtypes, strict=True)])
+    return outputs[0] if len(outputs) == 1 else outputs
+
+
+def make(op, *tensors):
+    """Adds a node to the graph; the tuple of its results."""
+    specs = op.infer(*[Spec(t.shape, t.dtype) for t in tensors])
+    if isinstance(specs, Spec):
+        specs = (specs,)
+    node = graph.Node(op, tensors, specs)
+    trace = graph.current_trace()
+    if op.has_effect and trace is not None:
+        trace.effects.append(node)
+    return node.outputs
+
+
+def _as_array(x, dtype):
+    value = x.value if isinstance(x, Variable) else np.asarray(x)
+    if value.dtype.kind not in "iufb":
+        raise TypeError(f"expected an array or a number, got {type(x).__name__} of {value.dtype}")
+    return np.ascontiguousarray(value, dtype=dtype).reshape(value.shape)
+
+
+def run(op, *arrays):
+    """Runs op on arrays at once; the tuple of its results."""
+    specs = op.infer(*[Spec(a.shape, str(a.dtype)) for a in arrays])
+    if isinstance(specs, Spec):
+        specs = (specs,)
+    if op.is_view:
+        return (arrays[0].reshape(specs[0].shape),)
+    outs = tuple(np.empty(s.shape, s.dtype) for s in specs)
+    op.lower(EagerBuilder(op, arrays, specs), outs, arrays)
+    return outs
+
+
+class EagerBuilder:
+    """Runs each kernel as it is emitted."""
+
+    training = False
+
+    def __init__(self, op, arrays, specs):
+        dtypes = [str(a.dtype) for a in arrays] + [s.dtype for s in specs]
+        if op.float_input is not None:
+            dtypes = [dtypes[op.float_input]]
+        self.dtype = "float64" if "float64" in dtypes else "float32"
+
+    def run(self, kernel, operands, ints, reals=(), *, cost=0.0, batched=False, split=-1):
+        assert not batched
+        _core.run(kernel, self.dtype == "float64", tuple(operands), tuple(ints), tuple(reals), cost=cost, split=split)
+
+    def temporary(self, shape, dtype):
+        return np.empty(shape, dtype)
+
+    def view(self, value, shape):
+        return value.reshape(shape)
+
+    def constant(self, array):
+        return array

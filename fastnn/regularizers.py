@@ -1,0 +1,128 @@
+"""Penalties on weights or activations that are added to the loss: Keras' regularizers.
+
+Each is a function of one tensor that returns a scalar, written with `fastnn.ops`: on symbolic tensors it joins the
+graph and is differentiated with it, on NumPy arrays it computes at once.
+"""
+
+import math
+
+import numpy as np
+
+from fastnn import ops
+from fastnn.saving import registry
+
+
+class Regularizer:
+    """Base class: `regularizer(x)` returns the penalty, a scalar."""
+
+    def __call__(self, x):
+        return 0.0
+
+    def get_config(self):
+        raise NotImplementedError(f"{type(self).__name__} must implement get_config() to be saved")
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**config)
+
+
+def _factor(where, name, value):
+    if not isinstance(value, (int, float, np.number)) or isinstance(value, bool):
+        raise TypeError(f"{where}: {name} must be a number, got {type(value).__name__}")
+    if not (math.isfinite(value) and value >= 0):
+        raise ValueError(f"{where}: {name} must be finite and not negative, got {value}")
+    return float(value)
+
+
+class L1L2(Regularizer):
+    """l1 * sum |x| + l2 * sum x^2."""
+
+    def __init__(self, l1=0.0, l2=0.0):
+        self.l1 = _factor(type(self).__name__, "l1", 0.0 if l1 is None else l1)
+        self.l2 = _factor(type(self).__name__, "l2", 0.0 if l2 is None else l2)
+
+    def __call__(self, x):
+        terms = []
+        if self.l1:
+            terms.append(ops.sum(ops.abs(x)) * self.l1)
+        if self.l2:
+            terms.append(ops.sum(ops.square(x)) * self.l2)
+        return sum(terms[1:], start=terms[0]) if terms else 0.0
+
+    def get_config(self):
+        return {"l1": self.l1, "l2": self.l2}
+
+
+class L1(Regularizer):
+    """l1 * sum |x|."""
+
+    def __init__(self, l1=0.01):
+        self.l1 = _factor("L1", "l1", 0.01 if l1 is None else l1)
+
+    def __call__(self, x):
+        return ops.sum(ops.abs(x)) * self.l1
+
+    def get_config(self):
+        return {"l1": self.l1}
+
+
+class L2(Regularizer):
+    """l2 * sum x^2 (no factor 1/2)."""
+
+    def __init__(self, l2=0.01):
+        self.l2 = _factor("L2", "l2", 0.01 if l2 is None else l2)
+
+    def __call__(self, x):
+        return ops.sum(ops.square(x)) * self.l2
+
+    def get_config(self):
+        return {"l2": self.l2}
+
+
+class OrthogonalRegularizer(Regularizer):
+    """factor times the mean absolute cosine between different rows (mode "rows") or columns of a matrix."""
+
+    def __init__(self, factor=0.01, mode="rows"):
+        self.factor = _factor("OrthogonalRegularizer", "factor", factor)
+        if mode not in ("rows", "columns"):
+            raise ValueError(f"OrthogonalRegularizer: mode must be 'rows' or 'columns', got {mode!r}")
+        self.mode = mode
+
+    def __call__(self, x):
+        if len(x.shape) != 2:
+            raise ValueError(f"OrthogonalRegularizer: input must have 2 dimensions, got shape {tuple(x.shape)}")
+        size = x.shape[0 if self.mode == "rows" else 1]
+        if size < 2:
+            return 0.0  # no pair of different vectors
+        vectors = x if self.mode == "rows" else ops.transpose(x)
+        squares = ops.sum(ops.square(vectors), axis=1, keepdims=True)
+        vectors = vectors / ops.sqrt(ops.maximum(squares, 1e-12))
+        cosines = ops.matmul(vectors, ops.transpose(vectors)) * (1.0 - np.eye(size, dtype=np.dtype(x.dtype)))
+        return ops.sum(ops.abs(cosines)) * (self.factor / (size * (size - 1.0)))
+
+    def get_config(self):
+        return {"factor": self.factor, "mode": self.mode}
+
+
+CLASSES = (L1, L2, L1L2, OrthogonalRegularizer)
+NAMES = {**registry.names_of(CLASSES), "l1_l2": L1L2, "L1L2": L1L2}
+# "l1_l2" by name is not the class's default of no penalty.
+DEFAULTS = {name: {"l1": 0.01, "l2": 0.01} for name in ("l1l2", "l1_l2", "L1L2")}
+
+
+def get(identifier):
+    """The regularizer that `identifier` means: None, a name, a config, a class or a callable."""
+    if isinstance(identifier, str) and identifier in DEFAULTS:
+        return L1L2(**DEFAULTS[identifier])
+    return registry.get("regularizer", identifier, NAMES)
+
+
+def serialize(regularizer):
+    return registry.serialize_keras_object(regularizer)
+
+
+def deserialize(config, custom_objects=None):
+    return registry.deserialize_keras_object(config, custom_objects=custom_objects, module_objects=NAMES)
+
+
+l1, l2, l1_l2, orthogonal_regularizer = L1, L2, L1L2, OrthogonalRegularizer

@@ -1,0 +1,141 @@
+"""Models as files: configuration, weights, the optimizer's state and the random state in one safetensors file.
+
+Tensors are named "weights/<path>" and "optimizer/<role>/<path>"; the configuration is in the metadata (see
+`fastnn.saving.state`). A loaded model goes on training with the bits of one that never stopped.
+"""
+
+import os
+
+import numpy as np
+
+from fastnn.saving.registry import custom_object_scope, deserialize_keras_object, serialize_keras_object
+from fastnn.saving.state import load_state, save_state
+
+
+def _paths(model):
+    """A unique name for each variable, the same for every model of this configuration."""
+    names, counts = {}, {}
+    for v in model.weights:
+        count = counts.get(v.path, 0)
+        counts[v.path] = count + 1
+        names[v] = v.path if count == 0 else f"{v.path}:{count}"
+    return names
+
+
+def _check_path(path, overwrite, where):
+    path = os.fspath(path)
+    if not path.endswith((".safetensors", ".npz")):
+        raise ValueError(f"{where}: the file name must end in .safetensors or .npz, got {path!r}")
+    if not overwrite and os.path.exists(path):
+        raise FileExistsError(f"{where}: {path!r} exists; pass overwrite=True to replace it")
+    return path
+
+
+def save_model(model, path, overwrite=True, include_optimizer=True):
+    path = _check_path(path, overwrite, "save")
+    if not model.built:
+        raise ValueError(f"save: model {model.name!r} is not built yet: call it on data, or give it an Input")
+    names = _paths(model)
+    tensors = {f"weights/{name}": v.value for v, name in names.items()}
+    metadata = {"model": serialize_keras_object(model), "paths": list(names.values()), "seed": model._seed}
+    if model.compiled:
+        metadata["compile"] = {
+            key: serialize_keras_object(model.optimizer if key == "optimizer" else value)
+            for key, value in model.compile_config.items()
+        }
+        if include_optimizer:
+            metadata["step_count"] = model.optimizer.step_count
+            state = model._state_of_optimizer
+            for role, array in state.saved().items() if state is not None else ():
+                for v in state.store.offsets:
+                    if v in names:
+                        tensors[f"optimizer/{role}/{names[v]}"] = state.store.view(array, v)
+    save_state(path, tensors, metadata)
+
+
+def load_model(path, custom_objects=None, compile=True):
+    tensors, metadata = load_state(path)
+    if "model" not in metadata:
+        raise ValueError(f"load_model: {os.fspath(path)!r} holds no model configuration; use model.load_weights(...)")
+    with custom_object_scope(custom_objects or {}):
+        model = deserialize_keras_object(metadata["model"])
+        _set_weights(model, tensors, path)
+        model._seed = metadata.get("seed")
+        if compile and "compile" in metadata:
+            given = dict(metadata["compile"])
+            given["optimizer"] = deserialize_keras_object(given["optimizer"])
+            for key in ("loss", "metrics", "weighted_metrics"):
+                given[key] = _restored(given[key])
+            model.compile(**given)
+            model.optimizer.step_count = int(metadata.get("step_count", 0))
+            _set_slots(model, tensors, path)
+    return model
+
+
+def _restored(value):
+    """Losses and metrics in a compile configuration: objects from their configs, names as they are."""
+    if isinstance(value, dict) and "class_name" in value:
+        return deserialize_keras_object(value)
+    if isinstance(value, dict):
+        return {k: _restored(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_restored(v) for v in value]
+    return value
+
+
+def _set_weights(model, tensors, path):
+    names = _paths(model)
+    found = {k[len("weights/") :]: a for k, a in tensors.items() if k.startswith("weights/")}
+    missing = [n for n in names.values() if n not in found]
+    extra = [n for n in found if n not in set(names.values())]
+    if missing or extra:
+        # layers of an equal model made in the same process carry other numbers in their names: match by position
+        plain = list(found.values())
+        if len(plain) != len(names):
+            raise ValueError(
+                f"{os.fspath(path)!r} does not fit model {model.name!r}: missing {missing[:3]}, unexpected {extra[:3]}"
+            )
+        found = dict(zip(names.values(), plain, strict=True))
+    for v, name in names.items():
+        if found[name].shape != v.shape:
+            raise ValueError(
+                f"{os.fspath(path)!r} does not fit model {model.name!r}: {name} must have shape {v.shape}, "
+                f"got {found[name].shape}"
+            )
+    for v, name in names.items():
+        v.assign(found[name])
+
+
+def _set_slots(model, tensors, path):
+    """Fills the optimizer's arrays, in a store made for the purpose."""
+    from fastnn.compiler.store import Store
+    from fastnn.training.step import core_zeros
+
+    found = {k: a for k, a in tensors.items() if k.startswith("optimizer/")}
+    if not found:
+        return
+    store = Store.of(model.weights, model._float_type())
+    state = model._optimizer_state(store)
+    names = {name: v for v, name in _paths(model).items()}
+    for key, array in found.items():
+        _, role, name = key.split("/", 2)
+        if name not in names or names[name] not in store.offsets or array.shape != names[name].shape:
+            raise ValueError(f"{os.fspath(path)!r}: optimizer state {key!r} does not fit model {model.name!r}")
+        if role not in state.buffers:
+            state.buffers[role] = core_zeros(store.size, array.dtype)
+        store.view(state.buffers[role], names[name])[...] = array
+
+
+def save_weights(model, path, overwrite=True):
+    path = _check_path(path, overwrite, "save_weights")
+    names = _paths(model)
+    save_state(path, {f"weights/{name}": v.value for v, name in names.items()}, {"paths": list(names.values())})
+
+
+def load_weights(model, path):
+    tensors, _ = load_state(path)
+    if not any(k.startswith("weights/") for k in tensors):
+        tensors = {f"weights/{k}": np.asarray(a) for k, a in tensors.items()}
+    if not model.built:
+        raise ValueError(f"load_weights: model {model.name!r} is not built yet: call it on data, or give it an Input")
+    _set_weights(model, tensors, path)

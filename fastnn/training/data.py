@@ -1,0 +1,98 @@
+"""What users pass as data, made into arrays that C can read row by row."""
+
+import numpy as np
+
+from fastnn import _core
+
+
+def as_rows(x, name, where):
+    """x as a C-contiguous array of a dtype that batches can be loaded from."""
+    array = np.asarray(x)
+    if array.dtype.kind not in "iufb":
+        raise TypeError(f"{where}: {name} must hold numbers, got {type(x).__name__} of dtype {array.dtype}")
+    if array.ndim == 0:
+        raise ValueError(f"{where}: {name} must be an array of samples, got a single number")
+    if str(array.dtype) not in _core.SOURCE_CODES:
+        array = array.astype(np.float32 if array.dtype.kind == "f" else np.int64)
+    return np.ascontiguousarray(array)
+
+
+def as_list(data, names, kind, where):
+    """Data for several inputs or outputs (a list, a dict by name, or one array) as a list in the order of `names`."""
+    if isinstance(data, dict):
+        unknown = set(data) - set(names)
+        missing = [n for n in names if n not in data]
+        if unknown or missing:
+            raise ValueError(f"{where}: {kind} must be given for {list(names)}, got {sorted(data)}")
+        return [data[n] for n in names]
+    if isinstance(data, (list, tuple)) and len(names) > 1:
+        if len(data) != len(names):
+            raise ValueError(f"{where}: {len(names)} arrays of {kind} are needed ({list(names)}), got {len(data)}")
+        return list(data)
+    if isinstance(data, (list, tuple)) and len(data) == 1 and np.ndim(data[0]) > 1:
+        return list(data)
+    if len(names) != 1:
+        raise ValueError(f"{where}: {len(names)} arrays of {kind} are needed ({list(names)}), got one")
+    return [data]
+
+
+class Arrays:
+    """A data set in memory: inputs, targets (or none), sample weights (one for each output, or none)."""
+
+    def __init__(self, x, y, weights, where):
+        self.x, self.y, self.weights = x, y, weights
+        named = [(f"x[{j}]" if len(x) > 1 else "x", a) for j, a in enumerate(x)]
+        named += [(f"y[{j}]" if len(y) > 1 else "y", a) for j, a in enumerate(y)]
+        named += [("sample_weight", a) for a in weights if a is not None]
+        self.rows = len(x[0])
+        for name, a in named:
+            if len(a) != self.rows:
+                raise ValueError(
+                    f"{where}: all arrays need one row a sample; {named[0][0]} has {self.rows}, {name} {len(a)}"
+                )
+        if self.rows == 0:
+            raise ValueError(f"{where}: the data is empty (0 samples)")
+
+    def split(self, fraction, where):
+        """(all but the last `fraction` of the samples, the last): Keras' validation_split."""
+        if not 0 < fraction < 1:
+            raise ValueError(f"{where}: validation_split must be in (0, 1), got {fraction}")
+        at = int(self.rows * (1 - fraction))
+        if at == 0 or at == self.rows:
+            raise ValueError(f"{where}: validation_split={fraction} of {self.rows} samples leaves one part empty")
+
+        def part(lo, hi):
+            return Arrays(
+                [a[lo:hi] for a in self.x],
+                [a[lo:hi] for a in self.y],
+                [None if a is None else a[lo:hi] for a in self.weights],
+                where,
+            )
+
+        return part(0, at), part(at, self.rows)
+
+
+def class_weights(class_weight, y, where):
+    """Weights of samples from weights of classes (missing classes weigh 1)."""
+    if len(y) != 1:
+        raise ValueError(f"{where}: class_weight is for models of one output; use sample_weight")
+    labels = y[0]
+    if labels.ndim > 1 and labels.shape[-1] > 1:
+        labels = labels.argmax(axis=-1)
+    labels = labels.reshape(len(labels), -1)
+    if labels.shape[1] != 1:
+        raise ValueError(f"{where}: class_weight needs one class a sample, got targets of shape {y[0].shape}")
+    labels = labels[:, 0].astype(np.int64)
+    weights = np.ones(len(labels), np.float64)
+    for label, weight in class_weight.items():
+        weights[labels == int(label)] = weight
+    return weights
+
+
+def check_targets(y, where):
+    """Targets must be numbers: a NaN would spoil every weight."""
+    for a in y:
+        at = _core.first_not_finite(a) if a.dtype.kind == "f" else -1
+        if at >= 0:
+            row = at // max(a[0].size, 1)
+            raise ValueError(f"{where}: y must be finite, got {a.ravel()[at]} at row {row}")

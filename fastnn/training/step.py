@@ -1,0 +1,227 @@
+"""One compiled step of a model: what it loads, computes, keeps the books of and writes."""
+
+import numpy as np
+
+from fastnn import graph, ops
+from fastnn.compiler import Plan, Program, Record, differentiate, fuse
+from fastnn.compiler.store import Store
+from fastnn.graph import Spec
+from fastnn.ops import core, nn
+from fastnn.ops.core import make, size
+from fastnn.utils import tree
+from fastnn.variables import Variable
+
+
+class RunningMean:
+    """A mean over the samples of an epoch, summed in double precision by the plan itself."""
+
+    def __init__(self, name):
+        self.variable = Variable(np.zeros(2), dtype="float64", trainable=False, name=name)
+
+    def add(self, values):
+        make(nn.AccumulateMean(), core.as_tensor(self.variable, "float64"), values)
+
+    def add_scalar(self, value):
+        make(nn.AccumulateScalar(), core.as_tensor(self.variable, "float64"), value)
+
+    def reset(self):
+        self.variable.value[...] = 0
+
+    def result(self):
+        total, count = self.variable.value.tolist()
+        return total / count if count else 0.0
+
+
+class Step:
+    """A plan for one mode ("train", "test" or "predict") and one form of data.
+
+    Args:
+        model: the Trainer.
+        mode: what the step does.
+        form: `DataForm` of the data.
+        capacity: the most samples a step can have.
+    """
+
+    def __init__(self, model, mode, form, capacity, debug=False):
+        self.mode, self.form, self.capacity = mode, form, capacity
+        self.dtype = dtype = model._float_type()
+        if mode == "train":
+            self.store = Store.of(model.weights, dtype)
+        with graph.Trace(training=mode == "train") as trace:
+            self.trace = trace
+            x = [
+                graph.input_tensor((None, *s.shape), s.dtype, name) for s, name in zip(form.x, form.names, strict=True)
+            ]
+            predicted = model(model._pack_inputs(x))
+            outputs = tree.flatten(predicted)
+            y = [graph.input_tensor((None, *s.shape), s.dtype, f"y{j}") for j, s in enumerate(form.y)]
+            w = [graph.input_tensor((None,), dtype, f"w{j}") if wanted else None for j, wanted in enumerate(form.w)]
+            self.structure = tree.map_leaves(lambda t: None, predicted)
+            roots, self.loss_terms, effects = [], [], []
+            if mode == "predict":
+                roots = [ops.cast(t, dtype) if t.dtype == "int32" else t for t in outputs]
+            else:
+                self.loss_terms = model._add_losses(y, outputs, w, trace)
+                model._update_metrics(y, outputs, w)
+                effects = trace.effects
+            assigned = list(trace.updates.items())
+            roots += [t for _, t in assigned]
+            gradients = []
+            if mode == "train":
+                trainable = [v for v in model.trainable_weights if v in trace.variables]
+                found = differentiate(self.loss_terms, [trace.variables[v] for v in trainable])
+                gradients = [(v, g) for v, g in zip(trainable, found, strict=True) if g is not None]
+                if not gradients:
+                    raise ValueError(
+                        f"model {model.name!r}: no trainable weight influences the loss; are all layers frozen?"
+                    )
+                roots += [g for _, g in gradients]
+        # Values that the loss reads may be leaves' own (a loss of constants): only results have a program.
+        program = Program.from_graph(roots, effects)
+        at = len(roots) - len(gradients)
+        fuse(program)
+        values = program.roots
+        loaded = [program.leaves[t] for t in [*x, *y, *w] if t is not None and t in program.leaves]
+        self.inputs = [program.leaves.get(t) for t in x]
+        self.targets = [program.leaves.get(t) for t in y]
+        self.weights = [program.leaves.get(t) if t is not None else None for t in w]
+        stages, homes = [program], {}
+        first = len(roots) - len(gradients) - len(assigned)
+        after = [
+            Record("copy", (v.value, values[first + j]), (v.value.size, 1), (), v.value.size * 0.1, False, -1)
+            for j, (v, _) in enumerate(assigned)
+        ]
+        if mode == "train":
+            self.gradient_of = {v: j for j, (v, _) in enumerate(gradients)}
+            optimizer_state = model._optimizer_state(self.store)
+            for (v, _), value in zip(gradients, values[at:], strict=True):
+                view = self.store.view(optimizer_state.gradients, v)
+                if value in homes:  # one tensor is the gradient of two variables
+                    n = v.value.size
+                    after.append(Record("copy", (view, value), (n, 1), (), n * 0.1, False, -1))
+                else:
+                    homes[value] = view
+            stages.append(after)
+            stages.append(optimizer_state.records([v for v, _ in gradients]))
+            stages += self._constraints([v for v, _ in gradients])
+        else:
+            stages.append(after)
+        self.outputs = []
+        if mode == "predict":
+            self.outputs = values[: len(outputs)]
+            stages.append([
+                Record("store_batch", (None, v), (1, size(v.shape)), (), size(v.shape) * 0.1, True, -1)
+                for v in self.outputs
+            ])  # fmt: skip
+        self.plan = Plan(stages, capacity, dtype, loads=loaded, homes=homes, debug=debug)
+        self.core = self.plan.core
+        self.store_at = len(self.plan.records) - len(self.outputs)
+        self.version = graph.version()
+        loads = self.plan.loads
+        #: records that load x, y, w: what a run must be pointed at; None where the model does not read it
+        self.slots = [loads.get(v) for v in [*self.inputs, *self.targets, *self.weights]]
+        self._codes = [None] * len(self.slots)
+
+    def _constraints(self, variables):
+        """Programs that put constrained weights back to where they may be, after the update."""
+        wanted = [v for v in variables if v.constraint is not None]
+        if not wanted:
+            return []
+        with graph.Trace() as trace:
+            results = [v.constraint(trace.leaf(v)) for v in wanted]
+        program = Program.from_graph(results)
+        fuse(program)
+        copies = [
+            Record("copy", (v.value, value), (v.value.size, 1), (), v.value.size * 0.1, False, -1)
+            for v, value in zip(wanted, program.roots, strict=True)
+        ]
+        return [program, copies]
+
+    def bind(self, arrays):
+        """Points the step at the arrays of a run: inputs, targets, weights in order."""
+        core, codes = self.core, self._codes
+        for j, array in enumerate(arrays):
+            slot = self.slots[j]
+            if slot is None or array is None:
+                continue
+            if codes[j] != array.dtype.num:
+                self.plan.load(self.plan_value(j), array)
+                codes[j] = array.dtype.num
+            else:
+                core.bind(slot, 1, array)
+
+    def plan_value(self, j):
+        return [*self.inputs, *self.targets, *self.weights][j]
+
+    def bind_outputs(self, arrays):
+        for j, array in enumerate(arrays):
+            self.core.bind(self.store_at + j, 0, array)
+
+
+class DataForm:
+    """Shapes (of one sample) and kinds of a step's data: the part of its key that comes from the user's arrays."""
+
+    def __init__(self, x, names, y=(), w=()):
+        self.x, self.names, self.y, self.w = tuple(x), tuple(names), tuple(y), tuple(w)
+        self.key = (self.x, self.y, self.w)
+
+    @staticmethod
+    def spec(array, dtype):
+        """Targets: integers arrive as int32 (class ids; cast where a loss wants numbers), the rest as the float type."""
+        return Spec(array.shape[1:], "int32" if array.dtype.kind in "iub" else dtype)
+
+
+class OptimizerState:
+    """What an optimizer keeps for the variables of a store: gradients and slots, in the store's layout."""
+
+    def __init__(self, optimizer, store):
+        self.optimizer, self.store = optimizer, store
+        self.gradients = core_zeros(store.size, store.dtype)
+        self.buffers = {}
+        self.fresh = True
+
+    def records(self, variables):
+        from fastnn.optimizers.optimizer import Range
+
+        optimizer, store = self.optimizer, self.store
+        ranges = [Range(store.offsets[v], v.value.size, v.learning_rate_factor, optimizer.decays(v)) for v in variables]
+        for role, buffer in optimizer.buffers(ranges).items():
+            dtype = np.dtype(buffer.dtype or store.dtype)
+            wanted = max(buffer.size, store.size if buffer.saved else 1)
+            old = self.buffers.get(role)
+            if old is None or old.size < wanted or old.dtype != dtype:
+                new = core_zeros(wanted, dtype)
+                if buffer.initial:
+                    for v in store.offsets:
+                        store.view(new, v)[...] = buffer.initial
+                if old is not None:
+                    new[: old.size] = old
+                self.buffers[role] = new
+        roles = {"param": store.array, "grad": self.gradients, **self.buffers}
+        out = []
+        for r in optimizer.program(ranges):
+            operands = [None if o is None else roles[o.role][o.offset :] for o in r.operands]
+            out.append(Record(r.kernel, operands, r.ints, r.reals, r.cost, False, -1))
+        return out
+
+    def saved(self):
+        """Roles of the arrays that belong to the state, with a view for each variable."""
+        scratch = ("norm_partials", "clip_factors")
+        return {role: array for role, array in self.buffers.items() if role not in scratch}
+
+    def move(self, store):
+        """Takes the slots along when the variables moved to another store."""
+        new = OptimizerState(self.optimizer, store)
+        for role, array in self.saved().items():
+            fresh = core_zeros(store.size, array.dtype)
+            for v in store.offsets:
+                if v in self.store.offsets:
+                    store.view(fresh, v)[...] = self.store.view(array, v)
+            new.buffers[role] = fresh
+        return new
+
+
+def core_zeros(count, dtype):
+    from fastnn import _core
+
+    return _core.empty((max(int(count), 16),), dtype)

@@ -1,0 +1,824 @@
+"""compile, fit, evaluate, predict: the part of a model that trains it.
+
+A call prepares arrays, finds or makes the compiled `Step` for them, and hands runs of steps to C in chunks of some
+50 ms, between which callbacks, the progress bar and Ctrl-C get their turn.
+"""
+
+import numpy as np
+
+from fastnn import _core, graph, ops
+from fastnn.graph import Spec
+from fastnn.ops.nn import MeanSeed
+from fastnn.ops.core import make
+from fastnn.training import data as adapters
+from fastnn.training.data import Arrays
+from fastnn.training.step import DataForm, OptimizerState, RunningMean, Step
+from fastnn.utils import seeding, tree
+
+CHUNK_SECONDS = 0.05
+_PLANS = 8  # compiled steps kept
+
+
+class Trainer:
+    """Mixed into Model."""
+
+    _quiet = frozenset(
+        "optimizer loss stop_training history _compiled _losses _seed _steps _state_of_optimizer _trackers _metrics_made _calls_made "
+        "_hyper compile_config _initial_epoch metrics_list test_dtype".split()
+    )
+
+    def __init__(self):
+        self.optimizer = None
+        self.loss = None
+        self.stop_training = False
+        self.history = None
+        self.compile_config = None
+        self._compiled = False
+        self._forget_plans()
+        self._state_of_optimizer = None
+        self._seed = None
+        self._hyper = None
+        self._losses = None
+        self._trackers = None
+        self._metrics_made = None
+
+    # ---- compile ----
+
+    def compile(self, optimizer="rmsprop", loss=None, loss_weights=None, metrics=None, weighted_metrics=None,
+                run_eagerly=False, steps_per_execution=1, jit_compile="auto", auto_scale_loss=True):  # fmt: skip
+        """Sets how the model is trained.
+
+        Args:
+            optimizer: name or object.
+            loss: name, function (y_true, y_pred) or Loss; a list or dict of them for several outputs.
+            loss_weights: factors of the outputs' losses in the sum.
+            metrics, weighted_metrics: names, functions or Metrics (a list for each of several outputs); the second
+                take sample weights into account.
+            run_eagerly, steps_per_execution, jit_compile, auto_scale_loss: accepted for Keras' sake; every step is
+                compiled here, and they cannot change a result.
+        """
+        from fastnn import losses as losses_module
+        from fastnn import optimizers
+
+        self.optimizer = optimizers.get(optimizer)
+        for one in tree.flatten(loss):
+            if one is not None and not callable(one):
+                losses_module.get(one)
+        self.loss = loss
+        self._compile_loss_weights = loss_weights
+        self._compile_metrics = (metrics, weighted_metrics)
+        self.compile_config = {
+            "optimizer": optimizer, "loss": loss, "loss_weights": loss_weights, "metrics": metrics,
+            "weighted_metrics": weighted_metrics,
+        }  # fmt: skip
+        self._compiled = True
+        self._losses = self._trackers = self._metrics_made = None
+        self._state_of_optimizer = None
+        self._forget_plans()
+        if self._seed is None:
+            self._seed = seeding.next_seed()
+
+    @property
+    def compiled(self):
+        return self._compiled
+
+    def _need_compile(self, where):
+        if not self._compiled or self.loss is None:
+            what = "compiled" if not self._compiled else "compiled with a loss"
+            raise RuntimeError(f"{where}: the model must be {what} first: model.compile(optimizer=..., loss=...)")
+
+    def _forget_plans(self):
+        object.__setattr__(self, "_steps", {})
+        object.__setattr__(self, "_calls_made", {})
+
+    def _float_type(self):
+        found = {v.dtype for v in self.weights if v.dtype in ("float32", "float64")}
+        if len(found) > 1:
+            raise TypeError(f"model {self.name!r}: all layers must have one dtype, got {' and '.join(sorted(found))}")
+        return found.pop() if found else self.dtype
+
+    # ---- losses and metrics ----
+
+    def _per_output(self, given, count, what):
+        """One entry for each output, from a single one, a list or a dict by output name."""
+        names = self.output_names
+        if isinstance(given, dict):
+            unknown = set(given) - set(names)
+            if unknown:
+                raise ValueError(f"compile: {what} names {sorted(unknown)}, but the outputs are {names}")
+            return [given.get(n) for n in names]
+        if isinstance(given, (list, tuple)):
+            if len(given) != count:
+                raise ValueError(f"compile: {what} must have one entry for each of {count} outputs, got {len(given)}")
+            return list(given)
+        return [given] * count
+
+    def _prepare_losses(self, count):
+        from fastnn import losses as losses_module
+
+        if self._losses is None:
+            found = [None if x is None else losses_module.get(x) for x in self._per_output(self.loss, count, "loss")]
+            self._losses = [
+                x if x is None or isinstance(x, losses_module.Loss) else losses_module.LossFunctionWrapper(x)
+                for x in found
+            ]
+            weights = self._per_output(self._compile_loss_weights, count, "loss_weights")
+            self._loss_factors = [1.0 if f is None else float(f) for f in weights]
+            names = self.output_names
+            self._trackers = {
+                n: RunningMean(f"{n}_loss") for n, x in zip(names, self._losses, strict=False) if x is not None
+            }
+            self._penalty = RunningMean("penalty")
+            object.__setattr__(self, "_first_tracker", next(iter(self._trackers.values())).variable.value)
+        return self._losses
+
+    def _add_losses(self, targets, outputs, weights, trace):
+        """Traces the losses; pairs (tensor, gradient) for differentiation."""
+        found = self._prepare_losses(len(outputs))
+        seeds, at = [], 0
+        for name, loss, factor, y_pred in zip(self.output_names, found, self._loss_factors, outputs, strict=True):
+            if loss is None:
+                continue
+            y, w = targets[at], weights[at]
+            at += 1
+            per_sample = loss.per_sample(y, y_pred)
+            dtype = per_sample.dtype
+            if loss.reduction == "mean_with_sample_weight" and w is not None:
+                value = ops.divide(ops.sum(ops.multiply(per_sample, w)), ops.sum(w))
+                self._trackers[name].add_scalar(value)
+                seeds.append((value, graph.constant(np.full((), factor), dtype)))
+                continue
+            mean = loss.reduction != "sum"
+            weighted = per_sample if w is None else ops.multiply(per_sample, w)
+            if mean:
+                self._trackers[name].add(weighted)
+            else:
+                self._trackers[name].add_scalar(ops.sum(weighted))
+            seed = make(MeanSeed((None,), dtype, factor, mean), *([w] if w is not None else []))[0]
+            seeds.append((per_sample, seed))
+        penalties = list(trace.losses)
+        for v in self.trainable_weights:
+            if v.regularizer is not None:
+                penalties.append(v.regularizer(trace.leaf(v)))
+        self._has_penalty = bool(penalties)
+        if penalties:
+            total = penalties[0]
+            for p in penalties[1:]:
+                total = ops.add(total, p)
+            if total.shape != ():
+                total = ops.sum(total)
+            self._penalty.add_scalar(total)
+            seeds.append((total, graph.constant(np.ones(()), total.dtype)))
+        return seeds
+
+    def _prepare_metrics(self, targets, outputs):
+        """[(output position, name in logs, metric, weighted)], made when shapes are known."""
+        from fastnn import metrics as metrics_module
+
+        if self._metrics_made is not None:
+            return self._metrics_made
+        count, names = len(outputs), self.output_names
+        made = []
+        for given, weighted in zip(self._compile_metrics, (False, True), strict=True):
+            if given is None:
+                continue
+            if isinstance(given, dict):
+                lists = self._per_output(given, count, "metrics")
+            elif count > 1 and isinstance(given, (list, tuple)) and all(isinstance(g, (list, tuple)) for g in given):
+                lists = self._per_output(given, count, "metrics")
+            elif count > 1:
+                lists = self._per_output(given, count, "metrics")
+            else:
+                lists = [given]
+            at = 0
+            for j, wanted in enumerate(lists):
+                wanted = [] if wanted is None else wanted if isinstance(wanted, (list, tuple)) else [wanted]
+                if self._losses[j] is None:
+                    continue
+                for identifier in wanted:
+                    metric = metrics_module.resolve(
+                        identifier, targets[at].shape, targets[at].dtype, outputs[j].shape, self._losses[j]
+                    )
+                    label = metric.name if count == 1 else f"{names[j]}_{metric.name}"
+                    if weighted and any(label == known for _, _, known, _, _ in made):
+                        label = f"weighted_{metric.name}" if count == 1 else f"{names[j]}_weighted_{metric.name}"
+                    made.append((at, j, label, metric, weighted))
+                at += 1
+        self._metrics_made = made
+        return made
+
+    def _update_metrics(self, targets, outputs, weights):
+        for at, j, _, metric, weighted in self._prepare_metrics(targets, outputs):
+            w = weights[at] if weighted else None
+            metric.update_state(targets[at], outputs[j], **({"sample_weight": w} if w is not None else {}))
+
+    @property
+    def metrics(self):
+        """The compiled metrics."""
+        return [m for _, _, _, m, _ in self._metrics_made or ()]
+
+    @property
+    def metrics_names(self):
+        """Names of what evaluate() returns, in order."""
+        return list(self._logs())
+
+    def reset_metrics(self):
+        """Starts all running means anew."""
+        for tracker in (self._trackers or {}).values():
+            tracker.reset()
+        if self._trackers:
+            self._penalty.reset()
+        for m in self.metrics:
+            m.reset_state()
+
+    def _logs(self):
+        """Loss and metrics so far, by name."""
+        if not self._trackers:
+            return {}
+        parts = {n: t.result() for n, t in self._trackers.items()}
+        factors = [f for f, x in zip(self._loss_factors, self._losses, strict=True) if x is not None]
+        total = sum(f * v for f, v in zip(factors, parts.values(), strict=True))
+        if self._has_penalty:
+            total += self._penalty.result()
+        logs = {"loss": total}
+        if len(self._losses) > 1:
+            logs.update({f"{n}_loss": v for n, v in parts.items()})
+        for _, _, label, metric, _ in self._metrics_made or ():
+            value = metric.result()
+            logs[label] = float(value) if np.ndim(value) == 0 else np.asarray(value)
+        return logs
+
+    # ---- steps ----
+
+    def _pack_inputs(self, x):
+        """Inputs in the form that the model's call takes."""
+        structure = getattr(self, "inputs_structure", None)
+        if structure is not None:
+            return tree.pack(structure, x)
+        return x[0] if len(x) == 1 else list(x)
+
+    def _form(self, x, y=(), w=()):
+        dtype = self._float_type()
+        specs = self.input_specs()
+        if specs is None:
+            specs = [
+                Spec((None, *a.shape[1:]), "int32" if a.dtype.kind in "i" and a.itemsize > 1 else dtype) for a in x
+            ]
+            if not self.built:
+                self._build_by_trial(specs[0] if len(specs) == 1 else list(specs))
+                specs = self.input_specs() or specs
+        inner = [Spec(s.shape[1:], s.dtype) for s in specs]
+        names = [f"x{j}" for j in range(len(x))]
+        return DataForm(inner, names, [DataForm.spec(a, dtype) for a in y], [a is not None for a in w])
+
+    def _step(self, mode, form, batch):
+        """The compiled step for this data, made if need be."""
+        key = (mode, form.key)
+        step = self._steps.get(key)
+        if step is not None and step.version == graph.version() and step.capacity >= batch:
+            return step
+        step = Step(self, mode, form, batch)
+        self._steps.pop(key, None)
+        if len(self._steps) >= _PLANS:
+            self._steps.pop(next(iter(self._steps)))
+        self._steps[key] = step
+        return step
+
+    def _optimizer_state(self, store):
+        state = self._state_of_optimizer
+        if state is None:
+            state = OptimizerState(self.optimizer, store)
+        elif state.store is not store:
+            state = state.move(store)
+        self._state_of_optimizer = state
+        return state
+
+    def _hyper_rows(self):
+        """(row, table) of the optimizer's settings for the coming step, from a table made some steps ahead."""
+        optimizer = self.optimizer
+        at = optimizer.step_count
+        version, first, table = self._hyper or (None, 0, ())
+        if version != optimizer.settings_version or not 0 <= at - first < len(table):
+            first, table = at, optimizer.hyper(at, 1 if optimizer.rate_is_called else 64)
+            object.__setattr__(self, "_hyper", (optimizer.settings_version, first, table))
+        return at - first, table
+
+    def _shuffled(self, epoch, rows):
+        """The order of an epoch: a function of the model's seed and the epoch's number."""
+        key = np.array([self._seed & 0xFFFFFFFFFFFFFFFF, epoch], dtype=np.uint64)
+        return np.random.Generator(np.random.Philox(key=key)).permutation(rows)
+
+    # ---- data ----
+
+    def _input_arrays(self, x, where):
+        names = self._known_input_names()
+        if names is None:
+            given = list(x) if isinstance(x, (list, tuple)) and len(x) and np.ndim(x[0]) > 1 else [x]
+        else:
+            given = adapters.as_list(x, names, "inputs", where)
+        arrays = [adapters.as_rows(a, "x", where) for a in given]
+        specs = self.input_specs()
+        if specs is not None:
+            for j, (a, s) in enumerate(zip(arrays, specs, strict=True)):
+                wanted = s.shape[1:]
+                if a.shape[1:] != wanted:
+                    if a.ndim == 1 and wanted == (1,):
+                        arrays[j] = a.reshape(-1, 1)
+                        continue
+                    hint = ""
+                    if int(np.prod(a.shape[1:])) == int(np.prod(wanted)):
+                        hint = f"; x.reshape({(-1, *wanted)}) would fit"
+                    raise ValueError(f"{where}: x must have shape {(None, *wanted)}, got {a.shape}{hint}")
+        elif arrays[0].ndim == 1:
+            arrays[0] = arrays[0].reshape(-1, 1)
+        return arrays
+
+    def _known_input_names(self):
+        return self.input_names if self.input_specs() is not None else None
+
+    def _dataset(self, x, y, sample_weight, where, class_weight=None):
+        xs = self._input_arrays(x, where)
+        if y is None:
+            raise ValueError(f"{where}: y is missing: targets are needed beside x")
+        outputs = self.output_names
+        given = self._per_output(self.loss, len(outputs), "loss")
+        names = [n for n, one in zip(outputs, given, strict=True) if one is not None]
+        ys = [adapters.as_rows(a, "y", where) for a in adapters.as_list(y, names, "targets", where)]
+        adapters.check_targets(ys, where)
+        self._check_labels(ys, given, where)
+        weights = [None] * len(ys)
+        if sample_weight is not None:
+            many = isinstance(sample_weight, (list, tuple, dict)) and len(names) > 1
+            found = (
+                adapters.as_list(sample_weight, names, "sample weights", where) if many else [sample_weight] * len(ys)
+            )
+            for j, a in enumerate(found):
+                if a is not None:
+                    a = adapters.as_rows(a, "sample_weight", where)
+                    weights[j] = a.reshape(len(a)) if a.size == len(a) else a
+                    if weights[j].ndim != 1:
+                        raise ValueError(f"{where}: sample_weight must have one entry a sample, got shape {a.shape}")
+        if class_weight is not None:
+            extra = adapters.class_weights(class_weight, ys, where)
+            weights[0] = extra if weights[0] is None else weights[0] * extra
+        return Arrays(xs, ys, weights, where)
+
+    def _classes(self, j, losses=None):
+        """Number of classes that the ids of the j-th target must be below, or None where they are no class ids."""
+        losses = losses or [
+            one for one in self._per_output(self.loss, len(self.output_names), "loss") if one is not None
+        ]
+        outputs = self._output_specs() or ()
+        if len(outputs) != len(losses):
+            return None
+        loss = losses[j]
+        name = loss if isinstance(loss, str) else getattr(loss, "__name__", type(loss).__name__)
+        if "sparse" not in name.lower() or getattr(loss, "ignore_class", None) is not None:
+            return None
+        return outputs[j].shape[-1]
+
+    def _check_labels(self, ys, losses, where):
+        """Class ids must be among the output's classes."""
+        losses = [one for one in losses if one is not None]
+        for j, y in enumerate(ys):
+            classes = self._classes(j, losses)
+            at = -1 if classes is None else _core.first_outside(y, classes)
+            if at >= 0:
+                raise ValueError(
+                    f"{where}: labels must be in 0..{classes - 1} (the model has {classes} outputs), "
+                    f"got {y.ravel()[at]} at row {at // max(y[0].size, 1)}"
+                )
+
+    def _output_specs(self):
+        source = getattr(self, "_functional", None) or self
+        outputs = source.__dict__.get("_outputs")
+        return outputs
+
+    def _batch_size(self, batch_size, rows, where):
+        if batch_size is None:
+            batch_size = 32
+        if isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
+            raise ValueError(f"{where}: batch_size must be a positive integer, got {batch_size!r}")
+        return min(int(batch_size), rows)
+
+    # ---- fit ----
+
+    def fit(self, x=None, y=None, batch_size=None, epochs=1, verbose="auto", callbacks=None, validation_split=0.0,
+            validation_data=None, shuffle=True, class_weight=None, sample_weight=None, initial_epoch=0,
+            steps_per_epoch=None, validation_steps=None, validation_batch_size=None, validation_freq=1):  # fmt: skip
+        """Trains for some epochs and returns the History.
+
+        Args:
+            x: an array (samples, ...), a list or dict of them for several inputs, or an iterable of batches
+                (x, y) or (x, y, sample_weight).
+            y: targets likewise.
+            batch_size: samples a step (32).
+            epochs: number of the last epoch; the first is `initial_epoch`.
+            verbose: 0 silent, 1 bar, 2 a line an epoch, "auto": 1.
+            callbacks: list of Callbacks.
+            validation_split: fraction of the samples, taken from the end, that is validated on instead of trained on.
+            validation_data: (x, y) or (x, y, sample_weight) to validate on after each epoch.
+            shuffle: a new order of the samples each epoch.
+            class_weight: {class: weight}.
+            sample_weight: one weight a sample.
+            steps_per_epoch, validation_steps: so many batches instead of all.
+            validation_freq: validate every so many epochs, or after the epochs of a list.
+        """
+        from fastnn.callbacks import CallbackList
+
+        self._need_compile("fit")
+        epochs, initial_epoch = int(epochs), int(initial_epoch)
+        if epochs < 0 or initial_epoch < 0:
+            raise ValueError(f"fit: epochs and initial_epoch must not be negative, got {epochs} and {initial_epoch}")
+        batches = None
+        if y is None and not isinstance(x, (np.ndarray, list, tuple, dict)) and x is not None and _is_batches(x):
+            batches = Batches(self, x, steps_per_epoch)
+            validation = self._validation(validation_data)
+            steps = steps_per_epoch
+        else:
+            arrays = self._dataset(x, y, sample_weight, "fit", class_weight)
+            if validation_data is None and validation_split:
+                arrays, validation = arrays.split(validation_split, "fit")
+            else:
+                validation = self._validation(validation_data)
+            batch = self._batch_size(batch_size, arrays.rows, "fit")
+            steps = -(-arrays.rows // batch)
+            if steps_per_epoch is not None:
+                steps = min(steps, int(steps_per_epoch))
+            step = self._step("train", self._form(arrays.x, arrays.y, arrays.weights), batch)
+        list_of = CallbackList(
+            callbacks,
+            add_history=True,
+            add_progbar=verbose != 0,
+            model=self,
+            verbose=verbose,
+            epochs=epochs,
+            steps=steps,
+        )
+        self.stop_training = False
+        list_of.on_train_begin()
+        first = getattr(self, "_initial_epoch", None) or initial_epoch
+        logs = {}
+        for epoch in range(first, epochs):
+            self.reset_metrics()
+            list_of.on_epoch_begin(epoch)
+            if batches is not None:
+                logs = batches.epoch(list_of)
+            else:
+                step = self._step("train", step.form, batch)  # a callback may have changed the model
+                order = self._shuffled(epoch, arrays.rows) if shuffle else None
+                logs = self._run_epoch(step, arrays, batch, min(steps * batch, arrays.rows), order, list_of)
+            if validation is not None and _due(epoch, validation_freq):
+                found = self._evaluate(validation, validation_batch_size or batch_size, None, validation_steps)
+                logs = {**logs, **{f"val_{k}": v for k, v in found.items()}}
+            list_of.on_epoch_end(epoch, logs)
+            if self.stop_training:
+                break
+        self._take_average()
+        list_of.on_train_end(logs)
+        return self.history
+
+    def _take_average(self):
+        """An optimizer that averages weights leaves their average in the model when training ends."""
+        state = self._state_of_optimizer
+        if getattr(self.optimizer, "use_ema", False) and state is not None and "average" in state.buffers:
+            for v in self.trainable_weights:
+                if v in state.store.offsets:
+                    v.value[...] = state.store.view(state.buffers["average"], v)
+
+    def _validation(self, given):
+        if given is None:
+            return None
+        if not isinstance(given, (tuple, list)) or len(given) not in (2, 3):
+            raise ValueError("fit: validation_data must be (x, y) or (x, y, sample_weight)")
+        return self._dataset(given[0], given[1], given[2] if len(given) == 3 else None, "fit: validation_data")
+
+    def _run_epoch(self, step, arrays, batch, rows, order, list_of):
+        data = [*arrays.x, *arrays.y, *arrays.weights]
+        optimizer = self.optimizer
+        done, one_by_one = 0, list_of is not None and list_of.has_train_batch_hooks
+        hyper = optimizer.hyper(optimizer.step_count, -(-rows // batch)) if not optimizer.rate_is_called else None
+        start, settings = optimizer.step_count, optimizer.settings_version
+        while done < rows and not (one_by_one and self.stop_training):
+            at = optimizer.step_count
+            if hyper is None or settings != optimizer.settings_version:
+                hyper = optimizer.hyper(at, 1 if optimizer.rate_is_called else -(-(rows - done) // batch))
+                start, settings = at, optimizer.settings_version
+            end = min(done + batch, rows) if one_by_one or len(hyper) == at - start + 1 else rows
+            if one_by_one:
+                list_of.on_train_batch_begin(done // batch)
+                if step.version != graph.version():  # the callback changed the model
+                    step = self._step("train", step.form, batch)
+            with step.core:
+                step.bind(data)
+                went = step.core.run(done, end, batch, order=order, index=at, seed=self._seed,
+                                     hyper=hyper[at - start :], seconds=CHUNK_SECONDS)  # fmt: skip
+            done += went
+            optimizer.step_count = at + -(-went // batch)
+            if list_of is not None:
+                number = (done - 1) // batch
+                if one_by_one:
+                    list_of.on_train_batch_end(number, self._logs())
+                else:
+                    list_of.on_train_chunk_end(number, self._logs() if done < rows else None)
+            if hyper is not None and len(hyper) <= optimizer.step_count - start:
+                hyper = None
+        return self._logs()
+
+    def evaluate(self, x=None, y=None, batch_size=None, verbose="auto", sample_weight=None, steps=None, callbacks=None,
+                 return_dict=False):  # fmt: skip
+        """Loss and metrics on data, in test mode: the loss, or [loss, metrics ...], or a dict."""
+        from fastnn.callbacks import CallbackList
+
+        self._need_compile("evaluate")
+        if y is None and x is not None and _is_batches(x):
+            self.reset_metrics()
+            for number, part in enumerate(x):
+                if steps is not None and number >= steps:
+                    break
+                bx, by, bw = _unpack(part)
+                self._test(self._dataset(bx, by, bw, "evaluate"))
+            logs = self._logs()
+        else:
+            arrays = self._dataset(x, y, sample_weight, "evaluate")
+            count = -(-arrays.rows // self._batch_size(batch_size, arrays.rows, "evaluate"))
+            list_of = CallbackList(
+                callbacks, add_progbar=verbose != 0, model=self, verbose=verbose, steps=steps or count
+            )
+            list_of.on_test_begin()
+            logs = self._evaluate(arrays, batch_size, list_of, steps)
+            list_of.on_test_end(logs)
+        return logs if return_dict else _flat(logs)
+
+    def _evaluate(self, arrays, batch_size, list_of, steps):
+        self.reset_metrics()
+        self._test(arrays, batch_size, list_of, steps)
+        return self._logs()
+
+    def _test(self, arrays, batch_size=None, list_of=None, steps=None):
+        batch = self._batch_size(batch_size, arrays.rows, "evaluate")
+        step = self._step("test", self._form(arrays.x, arrays.y, arrays.weights), batch)
+        data = [*arrays.x, *arrays.y, *arrays.weights]
+        rows = arrays.rows if steps is None else min(arrays.rows, steps * batch)
+        one_by_one = list_of is not None and list_of.has_test_batch_hooks
+        done = 0
+        while done < rows:
+            if one_by_one:
+                list_of.on_test_batch_begin(done // batch)
+            end = min(done + batch, rows) if one_by_one else rows
+            with step.core:
+                step.bind(data)
+                done += step.core.run(done, end, batch, seed=self._seed or 0, seconds=CHUNK_SECONDS)
+            if one_by_one:
+                list_of.on_test_batch_end((done - 1) // batch, self._logs())
+            elif list_of is not None:
+                list_of.on_test_chunk_end((done - 1) // batch, self._logs())
+
+    def predict(self, x, batch_size=None, verbose=0, steps=None, callbacks=None):
+        """The model's outputs for x, as arrays."""
+        from fastnn.callbacks import CallbackList
+
+        if not isinstance(x, (np.ndarray, list, tuple, dict)) and _is_batches(x):
+            parts = [self.predict_on_batch(_unpack(b)[0]) for b in x]
+            packed = [np.concatenate(leaves) for leaves in zip(*map(tree.flatten, parts), strict=True)]
+            return tree.pack(tree.map_leaves(lambda t: None, parts[0]), packed)
+        xs = self._input_arrays(x, "predict")
+        rows = Arrays(xs, [], [], "predict").rows
+        batch = self._batch_size(batch_size, rows, "predict")
+        step = self._step("predict", self._form(xs), batch)
+        if steps is not None:
+            rows = min(rows, steps * batch)
+        list_of = CallbackList(callbacks, add_progbar=verbose not in (0, "auto"), model=self, verbose=verbose,
+                               steps=-(-rows // batch))  # fmt: skip
+        list_of.on_predict_begin()
+        outputs = [np.empty((rows, *v.shape[1:]), step.dtype) for v in step.outputs]
+        one_by_one = list_of.has_predict_batch_hooks
+        done = 0
+        while done < rows:
+            if one_by_one:
+                list_of.on_predict_batch_begin(done // batch)
+            end = min(done + batch, rows) if one_by_one else rows
+            with step.core:
+                step.bind(xs)
+                step.bind_outputs(outputs)
+                done += step.core.run(done, end, batch, seconds=CHUNK_SECONDS)
+            if one_by_one:
+                list_of.on_predict_batch_end((done - 1) // batch, {})
+            else:
+                list_of.on_predict_chunk_end((done - 1) // batch, {})
+        list_of.on_predict_end()
+        return tree.pack(step.structure, outputs)
+
+    # ---- single batches ----
+
+    def train_on_batch(self, x, y=None, sample_weight=None, class_weight=None, return_dict=False):
+        """One update on these samples. Returns the running loss, or [loss, metrics ...] (see `reset_metrics`)."""
+        optimizer = self.optimizer
+        call = self._calls_made.get("train") if sample_weight is None and class_weight is None else None
+        if call is None or call[1] != graph.version() or not self._call_train(call[0], x, y):
+            self._need_compile("train_on_batch")
+            arrays = self._dataset(x, y, sample_weight, "train_on_batch", class_weight)
+            step = self._step("train", self._form(arrays.x, arrays.y, arrays.weights), arrays.rows)
+            rows, hyper = self._hyper_rows()
+            with step.core:
+                step.bind([*arrays.x, *arrays.y, *arrays.weights])
+                step.core.run(
+                    0, arrays.rows, arrays.rows, index=optimizer.step_count, seed=self._seed,
+                    hyper=hyper[rows : rows + 1],
+                )  # fmt: skip
+            self._calls_made["train"] = self._quick_call(step, arrays)
+        optimizer.step_count += 1
+        if return_dict:
+            return self._logs()
+        return self._short_loss() if not self._metrics_made else _flat(self._logs())
+
+    def _call_train(self, call, x, y):
+        row, hyper = self._hyper_rows()
+        return call((x, y), self.optimizer.step_count, self._seed, hyper, row)
+
+    def test_on_batch(self, x, y=None, sample_weight=None, return_dict=False):
+        """Loss and metrics, running, with these samples added."""
+        self._need_compile("test_on_batch")
+        arrays = self._dataset(x, y, sample_weight, "test_on_batch")
+        self._test(arrays, arrays.rows)
+        logs = self._logs()
+        return logs if return_dict else _flat(logs)
+
+    def predict_on_batch(self, x):
+        """The outputs for these samples in one step."""
+        call = self._calls_made.get("predict")
+        if call is not None and call[1] == graph.version():
+            out = np.empty(call[2], call[3])
+            if call[0]((x, out)):
+                return out
+        xs = self._input_arrays(x, "predict_on_batch")
+        rows = len(xs[0])
+        if rows == 0:
+            raise ValueError("predict_on_batch: the data is empty (0 samples)")
+        step = self._step("predict", self._form(xs), rows)
+        outputs = [np.empty((rows, *v.shape[1:]), step.dtype) for v in step.outputs]
+        with step.core:
+            step.bind(xs)
+            step.bind_outputs(outputs)
+            step.core.run(0, rows, rows)
+        if len(xs) == 1 and len(outputs) == 1 and step.structure is None:
+            forms = [
+                (_slot(step.slots[0]), 1, xs[0].dtype, xs[0].shape, None),
+                (step.store_at, 0, outputs[0].dtype, outputs[0].shape, None),
+            ]
+            call = _core.Call(step.core, forms, rows)
+            self._calls_made["predict"] = (call, step.version, outputs[0].shape, outputs[0].dtype)
+        return tree.pack(step.structure, outputs)
+
+    def _quick_call(self, step, arrays):
+        """What train_on_batch uses for further batches of the same form: see `_core.Call`."""
+        if len(arrays.x) != 1 or len(arrays.y) != 1 or arrays.weights[0] is not None:
+            return None
+        x, y = arrays.x[0], arrays.y[0]
+        limit = 0 if y.dtype.kind == "f" else None
+        classes = self._classes(0)
+        if classes is not None:
+            limit = classes
+        forms = [
+            (_slot(step.slots[0]), 1, x.dtype, x.shape, None),
+            (_slot(step.slots[1]), 1, y.dtype, y.shape, limit),
+        ]
+        return _core.Call(step.core, forms, arrays.rows), step.version
+
+    def _short_loss(self):
+        """The running loss alone."""
+        if len(self._losses) > 1 or self._has_penalty or self._loss_factors[0] != 1.0:
+            return self._logs()["loss"]
+        total, count = self._first_tracker.tolist()
+        return total / count if count else 0.0
+
+    # ---- looking at it ----
+
+    def _any_step(self, mode, batch_size, where):
+        """The compiled step for made-up data of the model's own shapes (those it has seen, if it has)."""
+        for (known, _), step in self._steps.items():
+            if known == mode and step.version == graph.version() and batch_size in (None, step.capacity):
+                return step
+        specs = self.input_specs()
+        if specs is None:
+            raise RuntimeError(f"{where}: the model is not built yet: call it on data, or give it an Input")
+        batch = batch_size or 32
+        xs = [np.zeros((batch, *s.shape[1:]), np.int32 if s.dtype == "int32" else s.dtype) for s in specs]
+        if mode == "predict":
+            return self._step(mode, self._form(xs), batch)
+        self._need_compile(where)
+        ys = []
+        losses = [one for one in self._per_output(self.loss, len(self.output_names), "loss") if one is not None]
+        for j, t in enumerate(self._output_specs() or ()):
+            classes = self._classes(j, losses)
+            shape = t.shape[1:] if classes is None else t.shape[1:-1]
+            ys.append(np.zeros((batch, *shape), t.dtype if classes is None else np.int32))
+        return self._step(mode, self._form(xs, ys, [None] * len(ys)), batch)
+
+    def plan(self, mode="train", batch_size=None):
+        """The compiled step as a table: operations in order, shapes, places in memory, FLOPs, bytes."""
+        from fastnn.training.inspection import PlanTable
+
+        self._check_mode(mode, "plan")
+        step = self._any_step(mode, batch_size, "plan")
+        return PlanTable(step, batch_size or step.capacity)
+
+    def profile(self, mode="train", batch_size=None, steps=50):
+        """Runs the compiled step on zeros, on one thread and without changing the model, and returns the time of each
+        operation with its share of the machine's ceiling, measured in the same call."""
+        from fastnn.training.inspection import Profile, measure_ceiling
+
+        self._check_mode(mode, "profile")
+        step = self._any_step(mode, batch_size, "profile")
+        samples = batch_size or step.capacity
+        kept = self._everything()
+        arrays = [
+            None if v is None else np.zeros((samples, *v.shape[1:]), np.int32 if v.dtype == "int32" else v.dtype)
+            for v in [*step.inputs, *step.targets, *step.weights]
+        ]
+        best = None
+        hyper = self.optimizer.hyper(self.optimizer.step_count, 1) if mode == "train" else None
+        try:
+            with step.core:
+                step.bind(arrays)
+                step.bind_outputs([np.empty((samples, *v.shape[1:]), step.dtype) for v in step.outputs])
+                for _ in range(max(int(steps), 1)):
+                    times = np.zeros(step.core.count)
+                    step.core.run(0, samples, samples, seed=self._seed or 0, hyper=hyper, times=times)
+                    best = times if best is None else np.minimum(best, times)
+        finally:
+            for array, values in kept:
+                array[...] = values
+        return Profile(step, samples, best, measure_ceiling(step.dtype))
+
+    @staticmethod
+    def _check_mode(mode, where):
+        if mode not in ("train", "test", "predict"):
+            raise ValueError(f"{where}: mode must be 'train', 'test' or 'predict', got {mode!r}")
+
+    def _everything(self):
+        """All arrays that a step changes, with copies of their values."""
+        arrays = [v.value for v in self.weights]
+        if self._state_of_optimizer is not None:
+            arrays += list(self._state_of_optimizer.buffers.values())
+        if self._trackers:
+            arrays += [t.variable.value for t in [*self._trackers.values(), self._penalty]]
+        for m in self.metrics:
+            arrays += [v.value for v in m.variables]
+        return [(a, a.copy()) for a in arrays]
+
+
+class Batches:
+    """An epoch over an iterable of batches."""
+
+    def __init__(self, model, source, steps):
+        self.model, self.source, self.steps = model, source, steps
+        self.iterator = None
+
+    def epoch(self, list_of):
+        model = self.model
+        if self.iterator is None or self.steps is None:
+            self.iterator = iter(self.source)
+        number = 0
+        while self.steps is None or number < self.steps:
+            try:
+                x, y, w = _unpack(next(self.iterator))
+            except StopIteration:
+                self.iterator = None
+                if number == 0:
+                    raise ValueError(
+                        "fit: the iterable of batches gave none; pass one that can be iterated anew"
+                    ) from None
+                break
+            list_of.on_train_batch_begin(number)
+            model.train_on_batch(x, y, w)
+            list_of.on_train_batch_end(number, model._logs())
+            number += 1
+        return model._logs()
+
+
+def _is_batches(x):
+    return not hasattr(x, "__array__") and (hasattr(x, "__next__") or hasattr(x, "__iter__") or hasattr(x, "__getitem__")) \
+        and not isinstance(x, (list, tuple, dict, str))  # fmt: skip
+
+
+def _unpack(batch):
+    if not isinstance(batch, (tuple, list)):
+        return batch, None, None
+    if not 1 <= len(batch) <= 3:
+        raise ValueError(f"a batch must be x, (x, y) or (x, y, sample_weight), got {len(batch)} parts")
+    return (*batch, *(None,) * (3 - len(batch)))
+
+
+def _due(epoch, frequency):
+    return (epoch + 1) in frequency if isinstance(frequency, (list, tuple, set)) else (epoch + 1) % frequency == 0
+
+
+def _slot(record):
+    """The record that loads an array, -1 where the model does not read it."""
+    return -1 if record is None else record
+
+
+def _flat(logs):
+    values = list(logs.values())
+    return values[0] if len(values) == 1 else values

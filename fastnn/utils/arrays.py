@@ -1,0 +1,79 @@
+"""Array helpers for preparing data: to_categorical, normalize, pad_sequences."""
+
+import numpy as np
+
+
+def to_categorical(x, num_classes=None):
+    """One-hot rows of class ids: shape (...,) or (..., 1) of integers -> (..., num_classes) of float64.
+
+    `num_classes` None means the largest id + 1.
+    """
+    ids = np.asarray(x)
+    if ids.dtype.kind not in "iub":
+        rounded = ids.astype(np.int64) if ids.dtype.kind == "f" and np.all(np.isfinite(ids)) else None
+        if rounded is None or not np.array_equal(rounded, ids):
+            raise TypeError(f"to_categorical: x must hold integer class ids, got {ids.dtype}")
+        ids = rounded
+    ids = ids.astype(np.int64)
+    if ids.ndim > 1 and ids.shape[-1] == 1:
+        ids = ids[..., 0]
+    if num_classes is None:
+        if ids.size == 0:
+            raise ValueError("to_categorical: x is empty; pass num_classes")
+        num_classes = int(ids.max()) + 1
+    if ids.size and not (0 <= ids.min() and ids.max() < num_classes):
+        raise ValueError(
+            f"to_categorical: class ids must be in 0..{num_classes - 1}, got {int(ids.min())} to {int(ids.max())}"
+        )
+    out = np.zeros((ids.size, num_classes))
+    out[np.arange(ids.size), ids.reshape(-1)] = 1.0
+    return out.reshape(*ids.shape, num_classes)
+
+
+def normalize(x, axis=-1, order=2):
+    """x divided by its `order` norm along `axis`; vectors of norm 0 stay 0. Axis None means the whole array's norm."""
+    x = np.asarray(x)
+    if axis is None:
+        norm = np.linalg.norm(x.reshape(-1), order)
+        return x / (norm if norm else 1.0)
+    norm = np.linalg.norm(x, order, axis, keepdims=True)
+    return x / np.where(norm == 0, 1.0, norm).astype(norm.dtype)
+
+
+def pad_sequences(sequences, maxlen=None, dtype="int32", padding="pre", truncating="pre", value=0.0):
+    """A list of n sequences as one array (n, maxlen, ...), short ones filled with `value`, long ones cut.
+
+    `maxlen` None means the longest; `padding` and `truncating` say at which end: "pre" or "post".
+    """
+    for name, side in (("padding", padding), ("truncating", truncating)):
+        if side not in ("pre", "post"):
+            raise ValueError(f"pad_sequences: {name} must be 'pre' or 'post', got {side!r}")
+    if not hasattr(sequences, "__len__"):
+        raise TypeError(f"pad_sequences: sequences must be a list of sequences, got {type(sequences).__name__}")
+    for j, sequence in enumerate(sequences):
+        if not hasattr(sequence, "__len__"):
+            raise TypeError(f"pad_sequences: item {j} must be a sequence, got {sequence!r}")
+    dtype = np.dtype(dtype)
+    if dtype.kind in "iu" and isinstance(value, (float, np.floating)) and value != int(value):
+        raise ValueError(f"pad_sequences: value {value} does not fit dtype {dtype}; pass dtype='float32'")
+    lengths = [len(sequence) for sequence in sequences]
+    maxlen = max(lengths, default=0) if maxlen is None else maxlen
+    if maxlen < 0:
+        raise ValueError(f"pad_sequences: maxlen must not be negative, got {maxlen}")
+    first = next((np.asarray(sequence) for sequence in sequences if len(sequence)), np.zeros(0))
+    out = np.full((len(lengths), maxlen, *first.shape[1:]), value, dtype)
+    for row, (sequence, length) in enumerate(zip(sequences, lengths, strict=True)):
+        n = min(length, maxlen)
+        if n == 0:
+            continue
+        values = np.asarray(sequence)
+        if values.shape[1:] != first.shape[1:]:
+            raise ValueError(
+                f"pad_sequences: item {row} has entries of shape {values.shape[1:]}, others {first.shape[1:]}"
+            )
+        kept = values[length - n :] if truncating == "pre" else values[:n]
+        if padding == "pre":
+            out[row, maxlen - n :] = kept
+        else:
+            out[row, :n] = kept
+    return out

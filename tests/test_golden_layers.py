@@ -1,0 +1,55 @@
+"""Single layers against Keras: output, gradients of inputs and weights, state after the step."""
+
+import pytest
+from golden import layers
+from golden.harness import (
+    DTYPES,
+    SINGLE,
+    compare,
+    gradients,
+    keras,
+    numpy,
+    precision,
+    squared_error,
+    target_for,
+)
+from golden.store import load
+
+GOLDEN = {}
+for _family in ("dense", "convolution", "pooling", "sequence"):
+    GOLDEN |= load(f"keras_layers_{_family}")
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", layers.LAYERS)
+def test_output(name, dtype):
+    with precision(dtype):
+        layer = layers.make(keras, name)
+        arrays = [a if a.dtype.kind == "i" else a.astype(dtype) for a in layers.inputs_of(name)]
+        tensors = [keras.ops.convert_to_tensor(a) for a in arrays]
+        layers.apply(layer, name, tensors)
+        layers.set_weights(layer)
+        got = numpy(layers.apply(layer, name, tensors))
+    compare(got, GOLDEN[f"{name}/output"], SINGLE[dtype], name)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", layers.LAYERS)
+def test_gradients(name, dtype):
+    output = GOLDEN[f"{name}/output"]
+    with precision(dtype):
+        layer = layers.make(keras, name)
+        of_inputs, of_weights, states = gradients(
+            lambda tensors: layers.apply(layer, name, tensors),
+            layers.inputs_of(name),
+            layer,
+            target_for(output, layers.cotangent(output.shape)),
+            squared_error(),
+            weights=layers.set_weights,
+        )
+    # float32: sums over rows and positions of a convolution, read off weights of size one.
+    tolerance = SINGLE[dtype] | ({"atol": 5e-5} if dtype == "float32" else {})
+    for kind, values in (("input", of_inputs), ("weight", of_weights), ("state", states)):
+        assert len(values) == sum(key.startswith(f"{name}/{kind}/") for key in GOLDEN)
+        for i, value in enumerate(values):
+            compare(value, GOLDEN[f"{name}/{kind}/{i}"], tolerance, f"{name} {kind} {i}")

@@ -1,0 +1,19 @@
+"""Whole training runs against Keras: weights after fit, history, predictions and evaluation."""
+
+import pytest
+from golden import models
+from golden.harness import DTYPES, REPEATED, compare, keras, precision
+from golden.store import load
+
+GOLDEN = load("keras_training")
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", models.CASES)
+def test_run(name, dtype):
+    with precision(dtype):
+        results = models.run(keras, name)
+    recorded = {key.removeprefix(f"{name}/") for key in GOLDEN if key.startswith(f"{name}/")}
+    assert set(results) == recorded
+    for key, got in results.items():
+        compare(got, GOLDEN[f"{name}/{key}"], REPEATED[dtype], f"{name} {key}")
