@@ -33,6 +33,8 @@ def main(argv=None):
 
 
 class Parser(argparse.ArgumentParser):
+    """Says what is wrong with the arguments in one line."""
+
     def error(self, message):
         """One line, without the list of all options."""
         self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")

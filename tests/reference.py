@@ -836,7 +836,6 @@ def check_step(model, x, y=None, weights=None, *, mode="train", batch=7, steps=N
     one kernel; in float64 it keeps its own to the end.
     """
     from fastnn import _core
-    from fastnn.compiler.emit import SOURCE_CODES
     from fastnn.training.step import Step as Compiled
 
     if mode == "predict":
@@ -874,7 +873,7 @@ def check_step(model, x, y=None, weights=None, *, mode="train", batch=7, steps=N
                     operand = outputs[number]
                 if operand is None and record.kernel == "load_batch":
                     operand = sources[record.operands[0]]
-                    ints[2] = SOURCE_CODES[str(operand.dtype)]
+                    ints[2] = _core.SOURCE_CODES[str(operand.dtype)]
                 if operand is not None and not isinstance(operand, np.ndarray):
                     operand = plan.array(operand).ctypes.data
                 operands.append(operand)
