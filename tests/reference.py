@@ -327,7 +327,8 @@ def strided_scatter(c):
 def copy_columns(c):
     columns, ldy, ldx = c.i[1:4]
     for r in range(c.rows):
-        c.p[0][r * ldy : r * ldy + columns] = c.p[1][r * ldx : r * ldx + columns]
+        at = r * ldy + c.int(5)
+        c.p[0][at : at + columns] = c.p[1][r * ldx : r * ldx + columns]
 
 
 @kernel("fill")
@@ -839,7 +840,7 @@ def check_step(model, x, y=None, weights=None, *, mode="train", batch=7, steps=N
     from fastnn.training.step import Step as Compiled
 
     if mode == "predict":
-        data = model._inputs(x, "test")
+        data = model._input_arrays(x, "test")
         form = model._form(data)
     else:
         arrays = model._dataset(x, y, weights, "test")

@@ -58,20 +58,28 @@ def load_model(path, custom_objects=None, compile=True):
     if "model" not in metadata:
         raise ValueError(f"load_model: {os.fspath(path)!r} holds no model configuration; use model.load_weights(...)")
     with custom_object_scope(custom_objects or {}):
-        model = deserialize_keras_object(metadata["model"])
+        model = _made(metadata["model"], path)
         if not hasattr(model, "get_weights"):
             raise ValueError(f"load_model: {os.fspath(path)!r}: its configuration is damaged: it describes no model")
         _set_weights(model, tensors, metadata, path)
         model._seed = metadata.get("seed")
         if compile and "compile" in metadata:
             given = dict(metadata["compile"])
-            given["optimizer"] = deserialize_keras_object(given["optimizer"])
+            given["optimizer"] = _made(given["optimizer"], path)
             for key in ("loss", "metrics", "weighted_metrics"):
                 given[key] = _restored(given[key])
             model.compile(**given)
             model.optimizer.step_count = int(metadata.get("step_count", 0))
             _set_slots(model, tensors, path)
     return model
+
+
+def _made(config, path):
+    """The object of a configuration; one that lacks parts is a damaged file."""
+    try:
+        return deserialize_keras_object(config)
+    except (KeyError, IndexError, AttributeError) as error:
+        raise ValueError(f"load_model: {os.fspath(path)!r}: its configuration is damaged ({error!r})") from error
 
 
 def _restored(value):
