@@ -179,7 +179,7 @@ METRICS = {
     "sensitivity_at_specificity": ("SensitivityAtSpecificity", {"specificity": 0.5}, "binary_column"),
     "specificity_at_sensitivity": ("SpecificityAtSensitivity", {"sensitivity": 0.5}, "binary_column"),
     "precision_at_recall": ("PrecisionAtRecall", {"recall": 0.5}, "binary_column"),
-    "recall_at_precision": ("RecallAtPrecision", {"precision": 0.6}, "binary_column"),
+    "recall_at_precision": ("RecallAtPrecision", {"precision": 0.57}, "binary_column"),
     "f1": ("F1Score", {}, "one_hot"),
     "f1_macro": ("F1Score", {"average": "macro"}, "one_hot"),
     "f1_micro_threshold": ("F1Score", {"average": "micro", "threshold": 0.4}, "binary"),
