@@ -38,6 +38,8 @@ IMAGE_DEFAULTS = {"model": "512-256", "epochs": 10, "batch_size": 128, "dropout"
 
 
 class Parser(argparse.ArgumentParser):
+    """Says what is wrong with the arguments in one line."""
+
     def error(self, message):
         """One line, without the list of all options."""
         self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")

@@ -327,7 +327,8 @@ def strided_scatter(c):
 def copy_columns(c):
     columns, ldy, ldx = c.i[1:4]
     for r in range(c.rows):
-        c.p[0][r * ldy : r * ldy + columns] = c.p[1][r * ldx : r * ldx + columns]
+        at = r * ldy + c.int(5)
+        c.p[0][at : at + columns] = c.p[1][r * ldx : r * ldx + columns]
 
 
 @kernel("fill")
@@ -836,11 +837,10 @@ def check_step(model, x, y=None, weights=None, *, mode="train", batch=7, steps=N
     one kernel; in float64 it keeps its own to the end.
     """
     from fastnn import _core
-    from fastnn.compiler.emit import SOURCE_CODES
     from fastnn.training.step import Step as Compiled
 
     if mode == "predict":
-        data = model._inputs(x, "test")
+        data = model._input_arrays(x, "test")
         form = model._form(data)
     else:
         arrays = model._dataset(x, y, weights, "test")
@@ -874,7 +874,7 @@ def check_step(model, x, y=None, weights=None, *, mode="train", batch=7, steps=N
                     operand = outputs[number]
                 if operand is None and record.kernel == "load_batch":
                     operand = sources[record.operands[0]]
-                    ints[2] = SOURCE_CODES[str(operand.dtype)]
+                    ints[2] = _core.SOURCE_CODES[str(operand.dtype)]
                 if operand is not None and not isinstance(operand, np.ndarray):
                     operand = plan.array(operand).ctypes.data
                 operands.append(operand)

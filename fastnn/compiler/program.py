@@ -39,6 +39,8 @@ class Instruction:
 
 
 class Program:
+    """Instructions in order, and the values wanted of them: `roots`."""
+
     def __init__(self):
         self.instructions = []
         self.roots = []
