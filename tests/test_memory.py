@@ -165,7 +165,9 @@ def test_a_short_batch_reads_nothing_of_the_batch_before(rng):
     model.compile("sgd", "sparse_categorical_crossentropy")
     whole = model.predict(x, batch_size=23, verbose=0)
     np.testing.assert_allclose(model.predict(x, batch_size=10, verbose=0), whole, rtol=1e-5, atol=1e-6)
-    assert model.evaluate(x, t, batch_size=10, verbose=0) == pytest.approx(model.evaluate(x, t, batch_size=23, verbose=0))
+    assert model.evaluate(x, t, batch_size=10, verbose=0) == pytest.approx(
+        model.evaluate(x, t, batch_size=23, verbose=0)
+    )
     # a batch of NaN leaves no trace in the next one
     model.predict(np.full((10, 5), np.nan, np.float32), batch_size=10, verbose=0)
     assert np.isfinite(model.predict(x, batch_size=10, verbose=0)).all()
@@ -236,6 +238,7 @@ def resident():
 
 def test_making_models_takes_no_more_memory(rng):
     """Plans and stores live outside Python's allocator: the process itself must not grow."""
+
     def work():
         model = net(512, 512, inputs=512)
         model.compile("adam", "sparse_categorical_crossentropy")

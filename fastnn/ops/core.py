@@ -236,7 +236,9 @@ def run_samples(op, tensors, values):
         return (arrays[0].reshape((rows, *specs[0].shape[1:])),)
     outs = [builder.temporary(s.shape, s.dtype) for s in specs]
     if rows:
-        op.lower(builder, tuple(outs), tuple(Samples(a) if t.batched else a for a, t in zip(arrays, tensors, strict=True)))
+        op.lower(
+            builder, tuple(outs), tuple(Samples(a) if t.batched else a for a, t in zip(arrays, tensors, strict=True))
+        )
     return tuple(getattr(out, "array", out) for out in outs)
 
 
