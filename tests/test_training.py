@@ -555,7 +555,8 @@ def test_add_loss_and_activity(rng):
 def test_learns_digits():
     (x, t), (x_test, t_test) = digits.load_data()
     model = Sequential([
-        Input(x.shape[1:]), layers.Flatten(), Dense(128, activation="relu"), Dropout(0.2), Dense(10, activation="softmax")
+        Input(x.shape[1:]), layers.Flatten(), Dense(128, activation="relu"), Dropout(0.2),
+        Dense(10, activation="softmax"),
     ])  # fmt: skip
     model.compile(optimizers.Adam(2e-3), "sparse_categorical_crossentropy", metrics=["accuracy"])
     scale = x.max()
