@@ -853,7 +853,8 @@ def check_step(model, x, y=None, weights=None, *, mode="train", batch=7, steps=N
     found = [*compiled.inputs, *compiled.targets, *compiled.weights]
     sources = {v: a for v, a in zip(found, data, strict=False) if v is not None and v in plan.loads}
     results = [np.empty((count, *v.shape[1:]), compiled.dtype) for v in compiled.outputs]
-    outputs = {compiled._store_at + j: a for j, a in enumerate(results)}
+    stores = [j for j, record in enumerate(plan.records) if record.kernel == "store_batch"]
+    outputs = dict(zip(stores, results, strict=True))
     number_of_steps = -(-count // batch)
     start = model.optimizer.step_count
     hyper = model.optimizer.hyper(start, number_of_steps) if mode == "train" else None

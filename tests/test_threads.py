@@ -242,7 +242,7 @@ INTERRUPTED = """
 """
 
 
-@pytest.mark.parametrize("n,rows,width,batch", [(1, 4096, 16, 4), (2, 4096, 256, 256), (1, 8192, 512, 4096)])
+@pytest.mark.parametrize("n,rows,width,batch", [(1, 4096, 16, 4), (2, 4096, 256, 256), (1, 65536, 512, 4096)])
 def test_control_c(n, rows, width, batch):
     command = [sys.executable, "-c", textwrap.dedent(INTERRUPTED), *map(str, (n, rows, width, batch))]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
