@@ -263,7 +263,7 @@ SCHEDULES = {
     "cosine_restarts": ("CosineDecayRestarts", {"initial_learning_rate": 0.1, "first_decay_steps": 8}),
     "cosine_restarts_options": (
         "CosineDecayRestarts",
-        {"initial_learning_rate": 0.1, "first_decay_steps": 8, "t_mul": 1.5, "m_mul": 0.8, "alpha": 0.05},
+        {"initial_learning_rate": 0.1, "first_decay_steps": 7, "t_mul": 1.5, "m_mul": 0.8, "alpha": 0.05},
     ),
     "cosine_restarts_equal": (
         "CosineDecayRestarts",
