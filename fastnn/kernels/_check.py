@@ -20,7 +20,8 @@ def array(where, name, x, dtypes=REALS, ndim=None):
             x = x.astype(dtypes[0])
     if x.dtype not in dtypes:
         raise TypeError(
-            f"{where}: {name} must be {_names(dtypes)}, got {x.dtype}; convert once with {name}.astype(numpy.{dtypes[0]})"
+            f"{where}: {name} must be {_names(dtypes)}, got {x.dtype}; "
+            f"convert once with {name}.astype(numpy.{dtypes[0]})"
         )
     if ndim is not None and x.ndim != ndim:
         raise ValueError(f"{where}: {name} must have {ndim} dimensions, got shape {x.shape}")

@@ -4,6 +4,7 @@ On symbolic tensors an operation adds itself to the graph; on NumPy arrays it ru
 give 1 and 0 in the float type; argmax and class ids are int32; everything else is of the graph's one float type.
 """
 
+from fastnn.ops import operators as _operators
 from fastnn.ops.elementwise import (
     abs,
     absolute,
@@ -77,14 +78,6 @@ from fastnn.ops.elementwise import (
     where,
 )
 from fastnn.ops.linear import dot, matmul, tensordot_last
-from fastnn.ops.nn import (
-    binary_crossentropy,
-    categorical_crossentropy,
-    log_softmax,
-    softmax,
-    sparse_categorical_crossentropy,
-)
-from fastnn.ops.reductions import all, any, argmax, argmin, logsumexp, max, mean, min, norm, prod, std, sum, var
 from fastnn.ops.movement import (
     broadcast_to,
     concatenate,
@@ -106,5 +99,11 @@ from fastnn.ops.movement import (
     transpose,
     zeros_like,
 )
-
-from fastnn.ops import operators as _operators  # noqa: E402, I001  (gives tensors + - * / @ [])
+from fastnn.ops.nn import (
+    binary_crossentropy,
+    categorical_crossentropy,
+    log_softmax,
+    softmax,
+    sparse_categorical_crossentropy,
+)
+from fastnn.ops.reductions import all, any, argmax, argmin, logsumexp, max, mean, min, norm, prod, std, sum, var
