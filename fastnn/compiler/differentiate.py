@@ -2,6 +2,7 @@
 
 from fastnn.graph import Leaf, topological
 from fastnn.ops import elementwise as ew
+from fastnn.ops.core import NoGradient
 
 
 def differentiate(seeds, targets):
