@@ -234,8 +234,9 @@ def test_positions_and_truth(name, axis, rng):
 
 INDICES = [
     (slice(None), 1), (slice(None), slice(1, 3)), (slice(None), slice(None, None, -1)),
-    (slice(None), slice(None, None, 2)), (slice(None), slice(-1, None), None), (..., 0),
-    (..., None, slice(1, 4, 2)), (slice(None), 2, slice(None, None, -2)),
+    (slice(None), slice(None, None, 2)),
+    (slice(None), slice(-1, None), None), (..., 0), (..., None, slice(1, 4, 2)),
+    (slice(None), 2, slice(None, None, -2)),
     (slice(None), None, slice(0, 0)), (slice(None),),
 ]  # fmt: skip
 

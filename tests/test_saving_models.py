@@ -122,7 +122,7 @@ def test_saving_a_loaded_model_again(tmp_path, rng):
     assert same(a, b)
 
 
-def test_weights_alone(tmp_path):
+def test_weights_alone(tmp_path, rng):
     a, b = net(), net()
     a.save_weights(tmp_path / "w.safetensors")
     b.load_weights(tmp_path / "w.safetensors")
@@ -205,9 +205,9 @@ def test_custom_objects_by_argument(tmp_path, rng):
 def test_losses_and_metrics_with_settings(tmp_path, rng):
     x, t = data(rng)
     model = Sequential([Input((6,)), Dense(3)])
-    top = metrics.SparseTopKCategoricalAccuracy(k=2, name="top2")
-    loss = losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(optimizers.SGD(0.1), loss, metrics=[top], weighted_metrics=["accuracy"])
+    model.compile(optimizers.SGD(0.1), losses.SparseCategoricalCrossentropy(from_logits=True),
+                  metrics=[metrics.SparseTopKCategoricalAccuracy(k=2, name="top2")],
+                  weighted_metrics=["accuracy"])  # fmt: skip
     model.fit(x, t, verbose=0)
     model.save(tmp_path / "m.npz")
     other = load_model(tmp_path / "m.npz")
