@@ -40,7 +40,6 @@ ACTIVATIONS = {
     "log_softmax": ("log_softmax", {}, ROWS),
     "softmax": ("softmax", {}, ROWS),
     "softmax_axis0": ("softmax", {"axis": 0}, ROWS),
-    "sparsemax": ("sparsemax", {}, ROWS),
 }
 
 
