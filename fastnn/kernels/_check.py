@@ -63,7 +63,7 @@ def out(where, x, expected, dtype, name="out"):
     return x
 
 
-def no_overlap(where, name, x, **others):
+def no_overlap(where, name, x, /, **others):
     """x (an output) must not share memory with the named inputs."""
     for other, y in others.items():
         if y is not None and np.may_share_memory(x, y):
