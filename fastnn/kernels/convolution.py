@@ -234,7 +234,9 @@ def emit_grad_kernel(run, temporary, dw, db, x, dy, images, g, algorithm, batche
     sums = temporary((parts, n + g.co), dtype)
     run("conv2d_parts", (sums, x, dy), (*ints_of(images, g, 0, 0, algorithm), parts), (), cost=g.cost * images,
         batched=batched)  # fmt: skip
-    run("conv2d_sum", (dw, db, sums), (images, n, g.co, parts), (), cost=n * parts * 0.1, batched=False)
+    run("conv2d_sum", (dw, db, sums), (images, n, g.co, parts), (), cost=n * parts * 0.1 / (16 if batched else 1),
+        batched=batched)  # fmt: skip
+
 
 
 # ---- on arrays ----

@@ -76,6 +76,7 @@ from fastnn.ops.elementwise import (
     true_divide,
     where,
 )
+from fastnn.ops.convolution import conv, conv_transpose, depthwise_conv, separable_conv
 from fastnn.ops.linear import dot, matmul, tensordot_last
 from fastnn.ops.nn import (
     binary_crossentropy,
@@ -84,6 +85,8 @@ from fastnn.ops.nn import (
     softmax,
     sparse_categorical_crossentropy,
 )
+from fastnn.ops.normalization import batch_normalization, group_normalization, layer_normalization
+from fastnn.ops.pooling import average_pool, max_pool
 from fastnn.ops.reductions import all, any, argmax, argmin, logsumexp, max, mean, min, norm, prod, std, sum, var
 from fastnn.ops.movement import (
     broadcast_to,
