@@ -1,11 +1,12 @@
 """Time whole training steps (and predictions) of fastnn beside other libraries: ``python benchmarks/bench_step.py``.
 
-Every peer runs in a process of its own, restricted to ``--threads`` cores, and the processes take turns in short blocks,
-so that a change of the machine's speed meets all of them. Before any timing each one trains 64 steps from the same weights
-on the same batches, and its loss (evaluated in NumPy, float64) must agree with the others': the same work, or no figure.
+Every peer runs in a process of its own, restricted to ``--threads`` cores, and the processes take turns in short
+blocks, so that a change of the machine's speed meets all of them. Before any timing each one trains a number of steps
+from the same weights on the same batches, and its loss (evaluated in NumPy, float64) must agree with the others': the
+same work, or no figure.
 
     python benchmarks/bench_step.py --threads 1 --nets mlp_mnist/32,tiny_xor/4 --peers fastnn,torch,jax
-    python benchmarks/bench_step.py --peer-python /path/to/venv/bin/python --peers torch:compile-step+tcm --json out.json
+    python benchmarks/bench_step.py --peer-python ~/peers/bin/python --peers torch:compile-step+tcm --json out.json
 
 A peer is NAME, NAME:VARIANT, or NAME:VARIANT+tcm for one under tcmalloc (libtcmalloc_minimal.so.4, if installed).
 """
@@ -24,8 +25,8 @@ import time
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-# Every variant worth trying; a worker says at once if its library has no such variant for the net. With tcmalloc where a
-# library allocates in every step.
+# Every variant worth trying; a worker says at once if its library has no such variant for the net. With tcmalloc where
+# a library allocates in every step.
 DEFAULTS = {
     "fastnn": ["fit", "train_on_batch", "predict_on_batch", "predict"],
     "numpy": ["numpy"],
@@ -159,10 +160,15 @@ def measure(net, args, timing_cpus):
     for w in workers:
         same = w.check is None or abs(w.check - agreed) <= 2e-3 + 0.02 * abs(agreed)
         median, least = statistics.median(w.times), min(w.times)
-        rows[w.name] = dict(
-            median_us=1e6 * median, min_us=1e6 * least, spread=max(w.times) / least - 1, rows_per_s=batch / median,
-            check=w.check, same_work=same, many_steps_a_call=w.many,
-        )  # fmt: skip
+        rows[w.name] = {
+            "median_us": 1e6 * median,
+            "min_us": 1e6 * least,
+            "spread": max(w.times) / least - 1,
+            "rows_per_s": batch / median,
+            "check": w.check,
+            "same_work": same,
+            "many_steps_a_call": w.many,
+        }
     report(net, rows)
     return rows
 

@@ -27,6 +27,12 @@ const fn_table *fn_find_table(int isa, int float64); /* NULL when that level was
 void *fn_alloc(size_t bytes);
 void fn_free(void *block, size_t bytes);
 
+/* ---- check.c ---- */
+/* Index of the first of n class ids that is not in 0 .. classes - 1, or -1. kind: load_batch's code of the dtype. */
+int64_t fn_first_outside(const void *data, int kind, int64_t n, int64_t classes);
+/* Index of the first of n floats or doubles that is NaN or infinite, or -1. */
+int64_t fn_first_not_finite(const void *data, int float64, int64_t n);
+
 /* ---- pool.c ---- */
 int fn_get_threads(void);
 void fn_set_threads(int n);        /* 1 .. FN_MAX_THREADS */

@@ -84,6 +84,13 @@ class Node:
         return f"<Node {self.number} {self.label}>"
 
 
+class NoGradient:
+    """In the place of a gradient that a rule cannot give: an error if anything asks for it."""
+
+    def __init__(self, message):
+        self.message = message
+
+
 class Leaf:
     """The op of a node that computes nothing."""
 

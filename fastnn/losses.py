@@ -76,9 +76,13 @@ def _classes_last(x, axis, where):
     return ops.transpose(x, (*(j for j in range(x.ndim) if j != axis), axis))
 
 
-def _smooth(y_true, label_smoothing, classes, where):
+def _check_smoothing(label_smoothing, where):
     if not 0 <= label_smoothing <= 1:
         raise ValueError(f"{where}: label_smoothing must be in [0, 1], got {label_smoothing}")
+
+
+def _smooth(y_true, label_smoothing, classes):
+    """Targets moved towards 1 / classes."""
     if label_smoothing == 0:
         return y_true
     return ops.affine(y_true, 1.0 - label_smoothing, label_smoothing / classes)
@@ -98,17 +102,13 @@ def mean_absolute_error(y_true, y_pred):
 
 
 def mean_absolute_percentage_error(y_true, y_pred):
-    """100 mean(|y_true - y_pred| / max(|y_true|, epsilon))."""
-    y_true, y_pred = same_shape("mean_absolute_percentage_error", y_true, y_pred)
-    scale = ops.maximum(ops.absolute(y_true), config.epsilon())
-    return ops.affine(ops.mean(ops.absolute(ops.divide(ops.subtract(y_true, y_pred), scale)), axis=-1), 100.0)
+    """100 mean(|y_true - y_pred| / max(|y_true|, 1e-7))."""
+    return _rows("mean_absolute_percentage_error", *same_shape("mean_absolute_percentage_error", y_true, y_pred))
 
 
 def mean_squared_logarithmic_error(y_true, y_pred):
-    """mean((log(1 + y_true) - log(1 + y_pred))^2), both kept above epsilon."""
-    y_true, y_pred = same_shape("mean_squared_logarithmic_error", y_true, y_pred)
-    logs = [ops.log(ops.affine(ops.maximum(y, config.epsilon()), 1.0, 1.0)) for y in (y_true, y_pred)]
-    return ops.mean(ops.square(ops.subtract(*logs)), axis=-1)
+    """mean((log(1 + y_true) - log(1 + y_pred))^2), both kept above 1e-7."""
+    return _rows("mean_squared_logarithmic_error", *same_shape("mean_squared_logarithmic_error", y_true, y_pred))
 
 
 def huber(y_true, y_pred, delta=1.0):
@@ -123,7 +123,7 @@ def log_cosh(y_true, y_pred):
     return _rows("log_cosh", *same_shape("log_cosh", y_true, y_pred))
 
 
-def unit_length(x, axis):
+def _unit_length(x, axis):
     """x / |x| along `axis`; zeros stay zeros."""
     square = ops.sum(ops.square(x), axis=axis, keepdims=True)
     return ops.multiply(x, ops.rsqrt(ops.maximum(square, config.epsilon() ** 2)))
@@ -132,7 +132,9 @@ def unit_length(x, axis):
 def cosine_similarity(y_true, y_pred, axis=-1):
     """-sum(y_true y_pred) / (|y_true| |y_pred|): -1 when they point the same way."""
     y_true, y_pred = same_shape("cosine_similarity", y_true, y_pred)
-    return ops.negative(ops.sum(ops.multiply(unit_length(y_true, axis), unit_length(y_pred, axis)), axis=axis))
+    if normalize_axis(axis, y_pred.ndim, "cosine_similarity") == y_pred.ndim - 1 and y_pred.ndim > 1:
+        return _rows("cosine_similarity", y_true, y_pred)
+    return ops.negative(ops.sum(ops.multiply(_unit_length(y_true, axis), _unit_length(y_pred, axis)), axis=axis))
 
 
 # ---- margins ----
@@ -145,58 +147,49 @@ def _signs(y_true):
     return ops.where(ops.equal(others, 0.0), ops.affine(y_true, 2.0, -1.0), y_true)
 
 
-def _margin(where, y_true, y_pred):
-    y_true, y_pred = same_shape(where, y_true, y_pred)
-    return ops.relu(ops.affine(ops.multiply(_signs(y_true), y_pred), -1.0, 1.0))
-
-
 def hinge(y_true, y_pred):
     """mean(max(1 - y_true y_pred, 0)); targets are -1 or 1 (or 0 and 1, which are turned into those)."""
-    return ops.mean(_margin("hinge", y_true, y_pred), axis=-1)
+    y_true, y_pred = same_shape("hinge", y_true, y_pred)
+    return _rows("hinge", _signs(y_true), y_pred)
 
 
 def squared_hinge(y_true, y_pred):
     """mean(max(1 - y_true y_pred, 0)^2); targets as for `hinge`."""
-    return ops.mean(ops.square(_margin("squared_hinge", y_true, y_pred)), axis=-1)
+    y_true, y_pred = same_shape("squared_hinge", y_true, y_pred)
+    return _rows("squared_hinge", _signs(y_true), y_pred)
 
 
 def categorical_hinge(y_true, y_pred):
     """max(neg - pos + 1, 0); pos = sum(y_true y_pred), neg = max((1 - y_true) y_pred)."""
-    y_true, y_pred = same_shape("categorical_hinge", y_true, y_pred)
-    pos = ops.sum(ops.multiply(y_true, y_pred), axis=-1)
-    neg = ops.max(ops.multiply(ops.affine(y_true, -1.0, 1.0), y_pred), axis=-1)
-    return ops.relu(ops.affine(ops.subtract(neg, pos), 1.0, 1.0))
+    return nn.row_loss("categorical_hinge", *same_shape("categorical_hinge", y_true, y_pred))
 
 
 # ---- probabilities ----
 
 
 def kl_divergence(y_true, y_pred):
-    """sum(y_true log(y_true / y_pred)), both cut to [epsilon, 1]. Kullback and Leibler 1951."""
-    y_true, y_pred = (ops.clip(y, config.epsilon(), 1.0) for y in same_shape("kl_divergence", y_true, y_pred))
-    return ops.sum(ops.multiply(y_true, ops.log(ops.divide(y_true, y_pred))), axis=-1)
+    """sum(y_true log(y_true / y_pred)), both cut to [1e-7, 1]. Kullback and Leibler 1951."""
+    return nn.row_loss("kl_divergence", *same_shape("kl_divergence", y_true, y_pred))
 
 
 def poisson(y_true, y_pred):
-    """mean(y_pred - y_true log(y_pred + epsilon))."""
-    y_true, y_pred = same_shape("poisson", y_true, y_pred)
-    log = ops.log(ops.affine(y_pred, 1.0, config.epsilon()))
-    return ops.mean(ops.subtract(y_pred, ops.multiply(y_true, log)), axis=-1)
+    """mean(y_pred - y_true log(y_pred + 1e-7))."""
+    return _rows("poisson", *same_shape("poisson", y_true, y_pred))
 
 
 def binary_crossentropy(y_true, y_pred, from_logits=False, label_smoothing=0.0, axis=-1):
     """mean(-(t log(p) + (1 - t) log(1 - p))), p cut to [epsilon, 1 - epsilon]; with `from_logits`, p = sigmoid(y_pred)
     is not formed. Symbolic probabilities straight from a sigmoid are taken back to its logits."""
     y_true, y_pred = same_shape("binary_crossentropy", y_true, y_pred)
-    y_true = _smooth(y_true, label_smoothing, 2, "binary_crossentropy")
+    _check_smoothing(label_smoothing, "binary_crossentropy")
     if normalize_axis(axis, y_pred.ndim, "binary_crossentropy") != y_pred.ndim - 1:
-        return ops.mean(ops.binary_crossentropy(y_true, y_pred, from_logits), axis=axis)
+        return ops.mean(ops.binary_crossentropy(_smooth(y_true, label_smoothing, 2), y_pred, from_logits), axis=axis)
     if not from_logits:
         logits = nn.logits_behind(y_pred, "sigmoid")
         if logits is None:
-            return _rows("binary_crossentropy", y_true, y_pred)
+            return _rows("binary_crossentropy", y_true, y_pred, label_smoothing)
         y_pred = logits
-    return _rows("sigmoid_crossentropy", y_true, y_pred)
+    return _rows("sigmoid_crossentropy", y_true, y_pred, label_smoothing)
 
 
 def binary_focal_crossentropy(y_true, y_pred, apply_class_balancing=False, alpha=0.25, gamma=2.0, from_logits=False,
@@ -204,7 +197,8 @@ def binary_focal_crossentropy(y_true, y_pred, apply_class_balancing=False, alpha
     """Binary crossentropy times (1 - p_t)^gamma, p_t the probability given to the target; class balancing weights
     ones by alpha and zeros by 1 - alpha. Lin et al. 2017."""
     y_true, y_pred = same_shape("binary_focal_crossentropy", y_true, y_pred)
-    y_true = _smooth(y_true, label_smoothing, 2, "binary_focal_crossentropy")
+    _check_smoothing(label_smoothing, "binary_focal_crossentropy")
+    y_true = _smooth(y_true, label_smoothing, 2)
     p = ops.sigmoid(y_pred) if from_logits else y_pred
     bce = ops.binary_crossentropy(y_true, p)
     against = ops.subtract(ops.add(y_true, p), ops.affine(ops.multiply(y_true, p), 2.0))  # 1 - p_t
@@ -220,8 +214,8 @@ def categorical_crossentropy(y_true, y_pred, from_logits=False, label_smoothing=
     where = "categorical_crossentropy"
     y_true, y_pred = same_shape(where, y_true, y_pred)
     y_true, y_pred = _classes_last(y_true, axis, where), _classes_last(y_pred, axis, where)
-    y_true = _smooth(y_true, label_smoothing, y_pred.shape[-1], where)
-    return ops.categorical_crossentropy(y_true, y_pred, from_logits)
+    _check_smoothing(label_smoothing, where)
+    return ops.categorical_crossentropy(y_true, y_pred, from_logits, label_smoothing=label_smoothing)
 
 
 def categorical_focal_crossentropy(y_true, y_pred, alpha=0.25, gamma=2.0, from_logits=False, label_smoothing=0.0,
@@ -229,7 +223,8 @@ def categorical_focal_crossentropy(y_true, y_pred, alpha=0.25, gamma=2.0, from_l
     """-sum(alpha (1 - p)^gamma y_true log(p)). Lin et al. 2017."""
     where = "categorical_focal_crossentropy"
     y_true, y_pred = same_shape(where, y_true, y_pred)
-    y_true = _smooth(y_true, label_smoothing, y_pred.shape[axis], where)
+    _check_smoothing(label_smoothing, where)
+    y_true = _smooth(y_true, label_smoothing, y_pred.shape[axis])
     p = ops.softmax(y_pred, axis) if from_logits else y_pred
     p = ops.divide(p, ops.sum(p, axis=axis, keepdims=True))
     p = ops.clip(p, config.epsilon(), 1.0 - config.epsilon())
@@ -255,11 +250,7 @@ def sparse_categorical_crossentropy(y_true, y_pred, from_logits=False, ignore_cl
     """-log(y_pred[y_true]) for targets that are class ids; see `categorical_crossentropy`. Where y_true is
     `ignore_class` the loss is 0."""
     y_true, y_pred = _class_ids(y_true, y_pred, axis, "sparse_categorical_crossentropy")
-    if ignore_class is None:
-        return ops.sparse_categorical_crossentropy(y_true, y_pred, from_logits)
-    valid = _valid(y_true, ignore_class, str(y_pred.dtype))
-    ids = ops.cast(ops.where(valid, as_real(y_true, str(y_pred.dtype)), 0.0), "int32")
-    return ops.where(valid, ops.sparse_categorical_crossentropy(ids, y_pred, from_logits), 0.0)
+    return ops.sparse_categorical_crossentropy(y_true, y_pred, from_logits, ignore=ignore_class)
 
 
 def categorical_generalized_cross_entropy(y_true, y_pred, q):

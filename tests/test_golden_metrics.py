@@ -6,6 +6,8 @@ from golden import cases
 from golden.harness import DTYPES, SINGLE, compare, keras, numpy, precision
 from golden.store import load
 
+# A metric's state may be float32 whatever the data, as it is in some of Keras' own backends.
+TOLERANCE = {"float64": {"rtol": 1e-7, "atol": 1e-8}, "float32": SINGLE["float32"]}
 GOLDEN = load("keras_metrics")
 
 
@@ -23,5 +25,5 @@ def test_updates(name, weighted, dtype):
             for i, (args, kwargs) in enumerate(cases.metric_updates(name, weighted)):
                 args = [a.astype(dtype) if a.dtype == np.float64 else a for a in args]
                 metric.update_state(*args, **kwargs)
-                compare(numpy(metric.result()), GOLDEN[f"{tag}/{i}"], SINGLE[dtype], f"{tag} update {i}")
+                compare(numpy(metric.result()), GOLDEN[f"{tag}/{i}"], TOLERANCE[dtype], f"{tag} update {i}")
             metric.reset_state()

@@ -56,7 +56,7 @@ def test_train(name):
                 for i, head in enumerate(heads):
                     want = KERAS[f"{name}/{step}/{i}"]
                     # Gradients by cancellation: 1e-16 of a weight over the smallest gradient of 1e-5.
-                    compare(head.get_weights()[0], want, dict(rtol=1e-6, atol=1e-8), f"{name} step {step} head {i}")
+                    compare(head.get_weights()[0], want, {"rtol": 1e-6, "atol": 1e-8}, f"{name} step {step} head {i}")
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

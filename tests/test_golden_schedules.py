@@ -8,24 +8,27 @@ from golden.store import load
 
 KERAS, TORCH = load("keras_schedules"), load("torch_schedules")
 # A learning rate may be float32, as Keras' own is by default.
-TOLERANCE = dict(rtol=2e-6, atol=1e-9)
+TOLERANCE = {"rtol": 2e-6, "atol": 1e-9}
 
 # PyTorch's schedules in Keras' terms.
 TWINS = {
-    "step": ("ExponentialDecay", dict(initial_learning_rate=0.1, decay_steps=11, decay_rate=0.3, staircase=True)),
+    "step": (
+        "ExponentialDecay",
+        {"initial_learning_rate": 0.1, "decay_steps": 11, "decay_rate": 0.3, "staircase": True},
+    ),
     "multi_step": (
         "PiecewiseConstantDecay",
-        dict(boundaries=[4, 19, 20], values=[0.1, 0.1 * 0.3, 0.1 * 0.3**2, 0.1 * 0.3**3]),
+        {"boundaries": [4, 19, 20], "values": [0.1, 0.1 * 0.3, 0.1 * 0.3**2, 0.1 * 0.3**3]},
     ),
-    "exponential": ("ExponentialDecay", dict(initial_learning_rate=0.1, decay_steps=1, decay_rate=0.95)),
+    "exponential": ("ExponentialDecay", {"initial_learning_rate": 0.1, "decay_steps": 1, "decay_rate": 0.95}),
     "warm_restarts": (
         "CosineDecayRestarts",
-        dict(initial_learning_rate=0.1, first_decay_steps=8, t_mul=1.0, alpha=0.1),
+        {"initial_learning_rate": 0.1, "first_decay_steps": 8, "t_mul": 1.0, "alpha": 0.1},
     ),
-    "warm_restarts_2": ("CosineDecayRestarts", dict(initial_learning_rate=0.1, first_decay_steps=6, t_mul=2.0)),
+    "warm_restarts_2": ("CosineDecayRestarts", {"initial_learning_rate": 0.1, "first_decay_steps": 6, "t_mul": 2.0}),
     "polynomial": (
         "PolynomialDecay",
-        dict(initial_learning_rate=0.1, decay_steps=30, end_learning_rate=0.0, power=2.0),
+        {"initial_learning_rate": 0.1, "decay_steps": 30, "end_learning_rate": 0.0, "power": 2.0},
     ),
 }
 

@@ -1,4 +1,4 @@
-"""fastnn and, by the same code, Keras itself: fit over the whole data set, train_on_batch, predict_on_batch, predict."""
+"""fastnn and, by the same code, Keras itself: fit over all the data, train_on_batch, predict_on_batch, predict."""
 
 import importlib
 import os

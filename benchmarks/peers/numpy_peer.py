@@ -1,5 +1,7 @@
 """Careful NumPy: every buffer allocated once, products into ``out=``, the optimizer over one flat array."""
 
+from itertools import pairwise
+
 import numpy as np
 
 
@@ -8,8 +10,8 @@ class Dense:
         self.w = w
         sizes = [p.size for p in w.weights]
         self.flat, self.grad = np.concatenate([p.ravel() for p in w.weights]), np.zeros(sum(sizes), np.float32)
-        cuts = np.cumsum([0, *sizes])
-        spans = [slice(a, b) for a, b in zip(cuts[:-1], cuts[1:], strict=True)]
+        cuts = np.cumsum([0, *sizes]).tolist()
+        spans = [slice(a, b) for a, b in pairwise(cuts)]
         self.params = [self.flat[s].reshape(p.shape) for s, p in zip(spans, w.weights, strict=True)]
         self.grads = [self.grad[s].reshape(p.shape) for s, p in zip(spans, w.weights, strict=True)]
         self.out = [np.empty((w.batch, stage[1]), np.float32) for stage in w.stages]
@@ -87,6 +89,9 @@ class Dense:
         else:
             for i in range(steps):
                 self.step(x[i % batches], y[i % batches])
+
+    def output(self):
+        return self.forward(self.w.x[0])
 
     def weights(self):
         return self.params

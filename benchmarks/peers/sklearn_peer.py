@@ -10,18 +10,18 @@ class Epoch:
         kind, rate = w.optimizer
         if w.loss == "mse" and kind != "adam":
             rate *= 2  # its squared error carries a factor of one half
-        options = dict(
-            hidden_layer_sizes=tuple(s[1] for s in w.stages[:-1]),
-            activation=w.stages[0][2],
-            solver="adam" if kind == "adam" else "sgd",
-            learning_rate_init=rate,
-            momentum=0.9 if kind == "momentum" else 0.0,
-            nesterovs_momentum=False,
-            alpha=0.0,
-            epsilon=1e-7,
-            batch_size=w.batch,
-            shuffle=False,
-        )
+        options = {
+            "hidden_layer_sizes": tuple(s[1] for s in w.stages[:-1]),
+            "activation": w.stages[0][2],
+            "solver": "adam" if kind == "adam" else "sgd",
+            "learning_rate_init": rate,
+            "momentum": 0.9 if kind == "momentum" else 0.0,
+            "nesterovs_momentum": False,
+            "alpha": 0.0,
+            "epsilon": 1e-7,
+            "batch_size": w.batch,
+            "shuffle": False,
+        }
         self.model = (MLPClassifier if w.loss == "softmax" else MLPRegressor)(**options)
         self.y = w.flat_y if w.loss == "softmax" else w.flat_y.ravel()
         self.extra = {"classes": np.arange(w.stages[-1][1])} if w.loss == "softmax" else {}

@@ -11,7 +11,7 @@ import time
 
 import numpy as np
 
-from .workloads import CHECK_STEPS, WORKLOADS
+from .workloads import WORKLOADS
 
 MODULES = {"fastnn": "keras_peer", "keras": "keras_peer"}
 
@@ -38,7 +38,7 @@ def main():
             if workload.inference:
                 check = float(np.abs(subject.output()).mean()) if hasattr(subject, "output") else None
             else:
-                subject.run(CHECK_STEPS)
+                subject.run(workload.check_steps)
                 check = workload.reference_loss(subject.weights())
             answers.write(json.dumps({"check": check}) + "\n")
         elif command["do"] == "warm":  # finds how many steps fill a block

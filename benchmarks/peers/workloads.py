@@ -1,16 +1,15 @@
 """The nets, their data and initial weights, and a float64 NumPy reference: the same work for everybody.
 
-A peer gets batches x[i], y[i] (float32; labels int32), weights to start from and the optimizer's numbers. A net is a list of
-stages: ("dense", outputs, activation), ("conv", filters, kernel, padding, activation), ("maxpool",), ("flatten",) and
-("rnn" | "lstm" | "gru", units). Kernels are (in, out) and (height, width, in, out), images are NHWC, as in Keras.
+A peer gets batches x[i], y[i] (float32; labels int32), weights to start from and the optimizer's numbers. A net is a
+list of stages: ("dense", outputs, activation), ("conv", filters, kernel, padding, activation), ("maxpool",),
+("flatten",) and ("rnn" | "lstm" | "gru", units). Kernels are (in, out) and (height, width, in, out), images are NHWC,
+as in Keras.
 """
 
 from dataclasses import dataclass, field
 from math import prod
 
 import numpy as np
-
-CHECK_STEPS = 64
 
 
 @dataclass
@@ -22,6 +21,7 @@ class Workload:
     optimizer: tuple  # ("adam" | "momentum" | "sgd", learning rate)
     batch: int
     batches: int = 64
+    check_steps: int = 64  # steps after which everybody's loss is compared
     weights: list = field(default_factory=list)
 
     def __post_init__(self):
@@ -169,6 +169,7 @@ WORKLOADS = {
         MOMENTUM,
         256,
         4,
+        check_steps=8,
     ),
     "tiny_xor/4": lambda: Workload(
         "tiny_xor/4", (2,), [("dense", 16, "tanh"), ("dense", 1, None)], "mse", ("sgd", 0.05), 4
@@ -182,7 +183,7 @@ WORKLOADS = {
     "infer_lenet5/256": lambda: Workload("infer_lenet5/256", (28, 28, 1), LENET, "none", ADAM, 256, 8),
     "lenet5/32": lambda: Workload("lenet5/32", (28, 28, 1), LENET, "softmax", MOMENTUM, 32, 32),
     "lenet5/128": lambda: Workload("lenet5/128", (28, 28, 1), LENET, "softmax", MOMENTUM, 128, 16),
-    "cnn_cifar/64": lambda: Workload("cnn_cifar/64", (32, 32, 3), CIFAR, "softmax", ADAM, 64, 8),
+    "cnn_cifar/64": lambda: Workload("cnn_cifar/64", (32, 32, 3), CIFAR, "softmax", ADAM, 64, 8, 16),
     "rnn_elman/32": recurrent("rnn"),
     "lstm/32": recurrent("lstm"),
     "gru/32": recurrent("gru"),

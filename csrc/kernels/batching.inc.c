@@ -7,22 +7,22 @@ FN_INLINE int64_t source_row(const fn_step *step, int64_t r)
 }
 
 /* y[j] = x[j] * scale + offset of `count` elements; the compiler vectorises the conversions. */
-#define FN_LOAD_ROW(y_type, x_type)                                                                           \
-    do {                                                                                                      \
-        const x_type *restrict x = (const x_type *)op->p[1] + source_row(step, r) * cols;                     \
-        y_type *restrict y = (y_type *)op->p[0] + r * cols;                                                   \
-        if (plain)                                                                                            \
-            for (int64_t j = 0; j < cols; j++)                                                                \
-                y[j] = (y_type)x[j];                                                                          \
-        else                                                                                                  \
-            for (int64_t j = 0; j < cols; j++)                                                                \
-                y[j] = (y_type)((real)x[j] * scale + offset);                                                 \
+#define FN_LOAD_ROW(y_type, x_type)                                                                         \
+    do {                                                                                                    \
+        const x_type *restrict x = (const x_type *)op->p[1] + source_row(step, r) * cols;                   \
+        y_type *restrict y = (y_type *)op->p[0] + r * cols;                                                 \
+        if (plain)                                                                                          \
+            for (int64_t j = 0; j < cols; j++)                                                              \
+                y[j] = (y_type)x[j];                                                                        \
+        else                                                                                                \
+            for (int64_t j = 0; j < cols; j++)                                                              \
+                y[j] = (y_type)((real)x[j] * scale + offset);                                               \
     } while (0)
 
 /* load_batch: dst[r][j] = src[source row of r][j] * scale + offset.
  * p: dst real (kind 0) or int32 (kind 1), src.  f: scale, offset.
- * i: 1, columns, type of src, kind of dst. Types: 0 uint8, 1 int8, 2 int16, 3 int32, 4 int64, 5 float32, 6 float64,
- * 7 bool, 8 uint16, 9 uint32.  FN_SPLIT_ROWS, batched. */
+ * i: 1, columns, type of src, kind of dst. Types: 0 uint8, 1 int8, 2 int16, 3 int32, 4 int64, 5 float32, 6
+ * float64, 7 bool, 8 uint16, 9 uint32.  FN_SPLIT_ROWS, batched. */
 static void load_batch_run(const fn_op *op, const fn_step *step, int64_t lo, int64_t hi, void *scratch)
 {
     (void)scratch;

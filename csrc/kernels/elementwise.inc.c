@@ -34,13 +34,16 @@ FN_INLINE int64_t flat_range(const fn_op *op, int64_t lo, int64_t hi, int64_t co
  * name_grad: dx (+)= dy value'(x).   p: dx, dy, s. i: rows, columns, accumulate.  dx may be dy or s.
  * f: parameters a, b of the table.
  *
- * The third entry says what s is: `output` (y) where the derivative follows from y exactly and well-conditioned,
- * else `input` (x); the fourth is the gradient in terms of dy and s. At kinks: relu 0, leaky_relu the slope,
- * elu alpha, selu scale alpha, celu 1, abs 0, and 0 at both ends of hard_tanh, hard_sigmoid and relu6, but 1 at
- * the ends of clip (as PyTorch). From outputs: leaky_relu, elu and celu need a >= 0.
+ * The third entry says what s is: `output` (y) where the derivative follows from y exactly and
+ * well-conditioned, else `input` (x); the fourth is the gradient in terms of dy and s. At kinks: relu 0,
+ * leaky_relu the slope, elu alpha, selu scale alpha, celu 1, abs 0, and 0 at both ends of hard_tanh,
+ * hard_sigmoid and relu6, but 1 at the ends of clip (as PyTorch). From outputs: leaky_relu, elu and celu need
+ * a >= 0.
  */
 #define FN_SELU_ALPHA ((real)1.6732632423543772848170429916717)
 #define FN_SELU_SCALE ((real)1.0507009873554804934193349852946)
+#define FN_GELU_LINEAR ((real)1.59576912160573071176) /* 2 sqrt(2 / pi) */
+#define FN_GELU_CUBIC ((real)(1.59576912160573071176 * 0.044715))
 
 FN_INLINE vec clamp(vec x, real low, real high) { return vmin(vset1(high), vmax(vset1(low), x)); }
 FN_INLINE vec hard_sigmoid_value(vec x) { return clamp(x + vset1(3), 0, 6) * vset1((real)(1.0 / 6)); }
@@ -63,16 +66,17 @@ FN_INLINE vec gelu_slope(vec x)
     return cdf + gated(x, density);
 }
 
-/* x (1 + tanh(z)) / 2 = x sigmoid(2 z), z = sqrt(2 / pi) (x + 0.044715 x^3): without the cancellation below 0. */
+/* x (1 + tanh(z)) / 2 = x sigmoid(2 z), z = sqrt(2 / pi) (x + 0.044715 x^3): without the cancellation below
+ * 0. */
 FN_INLINE vec gelu_tanh_gate(vec x)
 {
-    return vsigmoid(x * (vset1((real)1.5957691216057307) + vset1((real)0.07135481627159986) * x * x));
+    return vsigmoid(x * (vset1(FN_GELU_LINEAR) + vset1(FN_GELU_CUBIC) * x * x));
 }
 FN_INLINE vec gelu_tanh_slope(vec x)
 {
     x = clamp(x, -30, 30); /* the gate is 0 or 1 long before; x^2 must not overflow */
     const vec g = gelu_tanh_gate(x);
-    const vec slope = vset1((real)1.5957691216057307) + vset1((real)(3 * 0.07135481627159986)) * x * x;
+    const vec slope = vset1(FN_GELU_LINEAR) + vset1(3 * FN_GELU_CUBIC) * x * x;
     return g + x * g * (vset1(1) - g) * slope;
 }
 
@@ -100,7 +104,15 @@ FN_INLINE vec soft_shrink_value(vec x, vec a)
 {
     return vselect(vabs(x) <= a, vset1(0), x - vcopysign(a, x));
 }
-FN_INLINE vec sign_value(vec x) { return vselect(x == vset1(0), x, vselect(x == x, vcopysign(vset1(1), x), x)); }
+FN_INLINE vec sign_value(vec x)
+{
+    return vselect((x < vset1(0)) | (x > vset1(0)), vcopysign(vset1(1), x), x);
+}
+FN_INLINE vec hard_swish_slope(vec x)
+{
+    const vec inner = x * vset1((real)(1.0 / 3)) + vset1((real)0.5);
+    return vselect(x > vset1(3), vset1(1), vmask(~(x < vset1(-3)), inner));
+}
 FN_INLINE vec power_slope(vec x, vec a) { return vmask(a != vset1(0), a * vpow(x, a - vset1(1))); }
 
 #define FN_ACTIVATIONS(A, X) \
@@ -119,8 +131,7 @@ FN_INLINE vec power_slope(vec x, vec a) { return vmask(a != vset1(0), a * vpow(x
     A(X, softplus, vsoftplus(x), output, -dy * vexpm1(-s)) \
     A(X, softsign, x / (one + vabs(x)), input, dy / ((one + vabs(s)) * (one + vabs(s)))) \
     A(X, hard_sigmoid, hard_sigmoid_value(x), input, vmask(vabs(s) < vset1(3), dy * vset1((real)(1.0 / 6)))) \
-    A(X, hard_swish, gated(x, hard_sigmoid_value(x)), input, \
-      vselect(s > vset1(3), dy, vmask(~(s < vset1(-3)), dy * (s * vset1((real)(1.0 / 3)) + vset1((real)0.5))))) \
+    A(X, hard_swish, gated(x, hard_sigmoid_value(x)), input, dy * hard_swish_slope(s)) \
     A(X, hard_tanh, clamp(x, -1, 1), input, vmask(vabs(s) < one, dy)) \
     A(X, hard_shrink, vmask(~(vabs(x) <= a), x), input, vmask(~(vabs(s) <= a), dy)) \
     A(X, soft_shrink, soft_shrink_value(x, a), input, vmask(~(vabs(s) <= a), dy)) \
@@ -203,13 +214,13 @@ FN_PIECEWISE_CONSTANTS(FN_VALUE_KERNEL, )
 /* ---- functions of two elements ----
  *
  * name: y (+)= value(a, b).  p: y, a, b.  i: rows, columns, mode of a, mode of b, accumulate.
- * A mode says what shape the operand has and how it is broadcast to (rows, columns): see enum. y may be an operand
- * of mode FULL.
+ * A mode says what shape the operand has and how it is broadcast to (rows, columns): see enum. y may be an
+ * operand of mode FULL.
  */
 enum { MODE_FULL, MODE_ROW, MODE_COLUMN, MODE_SCALAR };
 
-/* An operand in one row: elements from p, advancing by `advance` for each element of y. A broadcast one is a vector
- * of equal elements that never advances, so that one inner loop does for all modes. */
+/* An operand in one row: elements from p, advancing by `advance` for each element of y. A broadcast one is a
+ * vector of equal elements that never advances, so that one inner loop does for all modes. */
 typedef struct {
     const real *p;
     int64_t advance;
@@ -229,8 +240,14 @@ FN_INLINE void set_operand(row_operand *o, const real *p, int64_t mode, int64_t 
     }
 }
 
-/* a modulo b with the sign of b, and the quotient rounded down: NumPy's mod and floor_divide. Exact as long as the
- * quotient is a whole number of the type. */
+/* What a leading row advances an operand by. */
+FN_INLINE int64_t mode_step(int64_t mode, int64_t cols)
+{
+    return mode == MODE_FULL ? cols : mode == MODE_COLUMN;
+}
+
+/* a modulo b with the sign of b, and the quotient rounded down: NumPy's mod and floor_divide. Exact as long
+ * as the quotient is a whole number of the type. */
 FN_INLINE vec vfloor_divide(vec a, vec b, vec *remainder)
 {
     const vec zero = {}, inf = vset1(FN_INFINITY);
@@ -288,8 +305,8 @@ FN_INLINE vec mod_value(vec a, vec b)
         int64_t r0, r1, cols = op->i[1];                                                                     \
         fn_row_range(op, lo, hi, &r0, &r1);                                                                  \
         real *y = (real *)op->p[0] + r0 * cols;                                                              \
-        const real *pa = (const real *)op->p[1] + (mode_a == MODE_FULL ? r0 * cols : mode_a == MODE_COLUMN ? r0 : 0); \
-        const real *pb = (const real *)op->p[2] + (mode_b == MODE_FULL ? r0 * cols : mode_b == MODE_COLUMN ? r0 : 0); \
+        const real *pa = (const real *)op->p[1] + r0 * mode_step(mode_a, cols);                              \
+        const real *pb = (const real *)op->p[2] + r0 * mode_step(mode_b, cols);                              \
         int64_t rows = r1 - r0;                                                                              \
         if (mode_a % 3 == 0 && mode_b % 3 == 0) { /* full or scalar: all is one row */                       \
             cols *= rows;                                                                                    \
@@ -299,13 +316,15 @@ FN_INLINE vec mod_value(vec a, vec b)
             row_operand oa, ob;                                                                              \
             set_operand(&oa, pa, mode_a, r, cols);                                                           \
             set_operand(&ob, pb, mode_b, r, cols);                                                           \
+            const real *qa = oa.p, *qb = ob.p; /* out of the structs: a store might have changed those */    \
+            const int64_t da = oa.advance, db = ob.advance;                                                  \
             if (accumulate)                                                                                  \
-                FN_EACH(y, cols, FN_LOAD_A_B(vload(oa.p + j * oa.advance), vload(ob.p + j * ob.advance)),    \
-                        FN_LOAD_A_B(vload_n(oa.p + j * oa.advance, rest), vload_n(ob.p + j * ob.advance, rest)), \
+                FN_EACH(y, cols, FN_LOAD_A_B(vload(qa + j * da), vload(qb + j * db)),    \
+                        FN_LOAD_A_B(vload_n(qa + j * da, rest), vload_n(qb + j * db, rest)), \
                         (rest_or_all(y + j, cols - j) + (value)));                                           \
             else                                                                                             \
-                FN_EACH(y, cols, FN_LOAD_A_B(vload(oa.p + j * oa.advance), vload(ob.p + j * ob.advance)),    \
-                        FN_LOAD_A_B(vload_n(oa.p + j * oa.advance, rest), vload_n(ob.p + j * ob.advance, rest)), \
+                FN_EACH(y, cols, FN_LOAD_A_B(vload(qa + j * da), vload(qb + j * db)),    \
+                        FN_LOAD_A_B(vload_n(qa + j * da, rest), vload_n(qb + j * db, rest)), \
                         (value));                                                                            \
         }                                                                                                    \
     }
@@ -328,10 +347,11 @@ static void where_forward(const fn_op *op, const fn_step *step, int64_t lo, int6
         row_operand o[3];
         for (int k = 0; k < 3; k++)
             set_operand(&o[k], op->p[1 + k], op->i[2 + k], r, cols);
-#define FN_LOAD_C_A_B(load, ...)                                       \
-        const vec c = load(o[0].p + j * o[0].advance __VA_ARGS__),     \
-                  a = load(o[1].p + j * o[1].advance __VA_ARGS__),     \
-                  b = load(o[2].p + j * o[2].advance __VA_ARGS__);
+        const real *pc = o[0].p, *pa = o[1].p, *pb = o[2].p;
+        const int64_t dc = o[0].advance, da = o[1].advance, db = o[2].advance;
+#define FN_LOAD_C_A_B(load, ...) \
+        const vec c = load(pc + j * dc __VA_ARGS__), a = load(pa + j * da __VA_ARGS__), \
+                  b = load(pb + j * db __VA_ARGS__);
         FN_EACH(y, cols, FN_LOAD_C_A_B(vload), FN_LOAD_C_A_B(vload_n, , rest), vselect(c != vset1(0), a, b));
     }
 }
@@ -343,12 +363,13 @@ static void multiply_add_forward(const fn_op *op, const fn_step *step, int64_t l
     int64_t n;
     const int64_t at = flat_range(op, lo, hi, op->i[1], &n);
     real *y = (real *)op->p[0] + at;
-    const real *a = (const real *)op->p[1] + at, *b = (const real *)op->p[2] + at, *c = (const real *)op->p[3] + at;
+    const real *a = (const real *)op->p[1] + at, *b = (const real *)op->p[2] + at;
+    const real *c = (const real *)op->p[3] + at;
     FN_EACH(y, n, , , rest_or_all(a + j, n - j) * rest_or_all(b + j, n - j) + rest_or_all(c + j, n - j));
 }
 
-/* add_relu: y = max(a + b, 0).  p: y, a, b.  i: rows, columns.  y may be a or b. Its gradient by either operand is
- * relu_grad from the output. */
+/* add_relu: y = max(a + b, 0).  p: y, a, b.  i: rows, columns.  y may be a or b. Its gradient by either
+ * operand is relu_grad from the output. */
 static void add_relu_forward(const fn_op *op, const fn_step *step, int64_t lo, int64_t hi, void *scratch)
 {
     (void)step; (void)scratch;
@@ -373,7 +394,8 @@ static void equal_int_forward(const fn_op *op, const fn_step *step, int64_t lo, 
         y[j] = a[j] == b[j];
 }
 
-/* cast_int: y = x without its fraction; what int32 cannot hold is undefined.  p: y int32, x real.  i: rows, columns. */
+/* cast_int: y = x without its fraction; what int32 cannot hold is undefined.  p: y int32, x real.  i: rows,
+ * columns. */
 static void cast_int_forward(const fn_op *op, const fn_step *step, int64_t lo, int64_t hi, void *scratch)
 {
     (void)step; (void)scratch;

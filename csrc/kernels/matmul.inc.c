@@ -32,10 +32,11 @@ enum {
     GEMM_K = 2048 / sizeof(real),       /* terms in one chain */
     GEMM_COLUMNS = 1024 / FN_VBYTES,    /* vectors of a block of columns */
     GEMM_ROWS = 48,                     /* rows that use a panel of B in turn: a multiple of every tile's */
+    GEMM_SHORT = 8,                     /* up to this k C is all the traffic: a few rows at a time */
     GEMM_TASK_ROWS = 24,
     GEMM_TALL = 256,                    /* rows that are worth a copy of all of B in each thread */
     GEMM_PACK_ROWS = 48,                /* B is copied for more rows than this */
-    GEMM_STREAMS = 8,                   /* rows of B read side by side */
+    GEMM_STREAMS = 16,                   /* rows of B read side by side */
     GEMM_ROW_COLUMNS = 8 * VL           /* one row of C: up to these many columns are one panel */
 };
 
@@ -354,8 +355,9 @@ static void gemm_block(const gemm *p, int64_t r0, int64_t r1, int64_t v0, int64_
         if (p->sums && r0 == 0)
             gemm_column_sums(p->sums + c0, b, p->ldb, k, c1 - c0, p->add_sums || !first);
 
-        for (int64_t at = r0; at < r1; at += GEMM_ROWS) {
-            const int64_t end = gemm_min(at + GEMM_ROWS, r1);
+        const int64_t block_rows = p->k <= GEMM_SHORT ? GEMM_ROWS / 4 : GEMM_ROWS;
+        for (int64_t at = r0; at < r1; at += block_rows) {
+            const int64_t end = gemm_min(at + block_rows, r1);
             const real *a = p->k_major ? p->a + k0 * p->lda + at : p->a + at * p->lda + k0;
             int64_t lda = p->lda;
             if (pack_a) {

@@ -28,6 +28,11 @@ FN_INLINE void gemm_tile_body(const int R, const int NV, const int k_major, cons
     const int64_t step_a = k_major ? lda : 1, row_a = k_major ? 1 : lda;
     vec acc[GEMM_TILE_VECS];
 
+#pragma GCC unroll 16
+    for (int r = 0; r < R; r++) /* C arrives while the products are made */
+#pragma GCC unroll 8
+        for (int v = 0; v < NV; v++)
+            __builtin_prefetch(t->c + r * t->ldc + v * VL, 1);
     if (t->start == NULL) {
 #pragma GCC unroll 32
         for (int j = 0; j < R * NV; j++)

@@ -65,13 +65,14 @@ enum { MOVE_DIMS = 7 }; /* leading dimension and six inner ones */
 /* An array of up to seven dimensions: contiguous on one side, strided on the other. */
 typedef struct {
     int dims;
-    int64_t size[MOVE_DIMS], packed[MOVE_DIMS], stride[MOVE_DIMS]; /* steps of the contiguous and the other side */
-    int64_t packed_at, stride_at;                                  /* where leading row r0 begins */
+    int64_t size[MOVE_DIMS];
+    int64_t packed[MOVE_DIMS], stride[MOVE_DIMS]; /* steps of the contiguous and the other side */
+    int64_t packed_at, stride_at;                 /* where leading row r0 begins */
     int64_t accumulate, count;
 } movement;
 
-/* Leading rows [r0, r1) of i: rows, ndim, sizes[ndim], leading stride, strides[ndim], offset, accumulate; dimensions
- * that lie behind each other in both arrays become one. */
+/* Leading rows [r0, r1) of i: rows, ndim, sizes[ndim], leading stride, strides[ndim], offset, accumulate;
+ * dimensions that lie behind each other in both arrays become one. */
 static movement plan_movement(const fn_op *op, int64_t lo, int64_t hi)
 {
     int64_t r0, r1;
@@ -172,8 +173,9 @@ FN_MOVE_RUN(int32_t, _int)
 
 /* strided_copy, strided_copy_int: contiguous y (+)= strided x: transposes, slices, flips, broadcasts.
  * p: y, x.  y and x must not overlap.  FN_SPLIT_ROWS.
- * i: rows (leading extent of y), ndim, sizes of the ndim <= 6 inner dimensions of y, source stride (elements) of the
- * leading dimension, source strides of the inner ones (0: broadcast, negative: flip), source offset, accumulate. */
+ * i: rows (leading extent of y), ndim, sizes of the ndim <= 6 inner dimensions of y, source stride (elements)
+ * of the leading dimension, source strides of the inner ones (0: broadcast, negative: flip), source offset,
+ * accumulate. */
 static void strided_copy_run(const fn_op *op, const fn_step *step, int64_t lo, int64_t hi, void *scratch)
 {
     (void)step; (void)scratch;
@@ -187,8 +189,8 @@ static void strided_copy_int_run(const fn_op *op, const fn_step *step, int64_t l
     move_all_int(op->p[0], op->p[1], &m, 0);
 }
 
-/* strided_scatter: strided y (+)= contiguous x, the inverse. Arguments as strided_copy, with the strides and the
- * offset those of y. No two elements of different leading rows may have one place in y. */
+/* strided_scatter: strided y (+)= contiguous x, the inverse. Arguments as strided_copy, with the strides and
+ * the offset those of y. No two elements of different leading rows may have one place in y. */
 static void strided_scatter_run(const fn_op *op, const fn_step *step, int64_t lo, int64_t hi, void *scratch)
 {
     (void)step; (void)scratch;
@@ -196,8 +198,8 @@ static void strided_scatter_run(const fn_op *op, const fn_step *step, int64_t lo
     move_all_real(op->p[0], op->p[1], &m, 1);
 }
 
-/* copy_columns: y[r][0 .. cols) (+)= x[r][0 .. cols): joins and splits along the last axis.
- * p: y, x.  i: rows, columns, leading dimension of y, of x, accumulate.  FN_SPLIT_ROWS. */
+/* copy_columns: y[r][at .. at + cols) (+)= x[r][0 .. cols): joins and splits along the last axis.
+ * p: y, x.  i: rows, columns, leading dimension of y, of x, accumulate, at.  FN_SPLIT_ROWS. */
 static void copy_columns_run(const fn_op *op, const fn_step *step, int64_t lo, int64_t hi, void *scratch)
 {
     (void)step; (void)scratch;
@@ -205,7 +207,7 @@ static void copy_columns_run(const fn_op *op, const fn_step *step, int64_t lo, i
     const int64_t cols = op->i[1];
     fn_row_range(op, lo, hi, &r0, &r1);
     for (int64_t r = r0; r < r1; r++)
-        move_run_real((real *)op->p[0] + r * op->i[2], 1, (const real *)op->p[1] + r * op->i[3], 1, cols,
+        move_run_real((real *)op->p[0] + r * op->i[2] + op->i[5], 1, (const real *)op->p[1] + r * op->i[3], 1, cols,
                       op->i[4] != 0);
 }
 

@@ -1,16 +1,16 @@
 /* random.inc.c - dropout, noise and random fills.
  *
- * Every number is a function of (seed, step index, stream, position), position being the element's index within the
- * batch: the same for any number of threads, any instruction set, and again in the backward pass, which recomputes
- * masks instead of keeping them. random.h says how numbers are made.
+ * Every number is a function of (seed, step index, stream, position), position being the element's index
+ * within the batch: the same for any number of threads, any instruction set, and again in the backward pass,
+ * which recomputes masks instead of keeping them. random.h says how numbers are made.
  */
 #include "random.h"
 
 /* ---- dropout ----
  *
  * A position takes 16 bits of a group of Philox4x32-7: group = position / 64, and within it
- * row = e / 32, half of the word = e / 16 % 2 (0: low), word of the row = e % 16 (in memory order), e = position % 64.
- * Dropped where the bits are below round(65536 rate): the rate is met to 1 / 131072.
+ * row = e / 32, half of the word = e / 16 % 2 (0: low), word of the row = e % 16 (in memory order), e =
+ * position % 64. Dropped where the bits are below round(65536 rate): the rate is met to 1 / 131072.
  */
 enum { MASK_GROUP = 64 };
 
@@ -19,11 +19,15 @@ FN_INLINE void dropout_group(real *y, const real *x, const fn_random_group *g, u
                              int accumulate)
 {
 #ifdef FN_REAL_32
-    /* signed comparisons, which every instruction set has, of the bits moved to the top and the sign turned */
+    /* signed comparisons, which every instruction set has, of the bits moved to the top and the sign turned
+     * */
     const ivec least = (ivec)((uvec){} + (limit ^ 0x80000000u));
     const uvec sign = (uvec){} + 0x80000000u;
+#pragma GCC unroll 2
     for (int row = 0; row < 2; row++)
+#pragma GCC unroll 2
         for (int half = 0; half < 2; half++)
+#pragma GCC unroll 4
             for (int v = 0; v < FN_GROUP_VECTORS; v++) {
                 const uvec bits = half ? (uvec)g->row[row][v] : (uvec)g->row[row][v] << 16;
                 const int at = row * 32 + half * 16 + v * VL;
@@ -50,10 +54,11 @@ FN_INLINE void dropout_range(real *y, const real *x, int64_t position, int64_t n
     const double cut = rate * 65536 + 0.5;
     const uint32_t limit = cut >= 65536 ? 0xffff0000u : (uint32_t)cut << 16;
     const real scale = rate < 1 ? (real)(1 / (1 - rate)) : 0;
+    const uint64_t seed = step->seed, index = (uint64_t)step->index;
     for (int64_t j = 0; j < n;) {
         const int64_t at = position + j;
         const int64_t skip = at % MASK_GROUP, count = MASK_GROUP - skip < n - j ? MASK_GROUP - skip : n - j;
-        const fn_random_group g = fn_philox(step->seed, (uint64_t)step->index, stream, (uint64_t)(at / MASK_GROUP), 7);
+        const fn_random_group g = fn_philox(seed, index, stream, (uint64_t)(at / MASK_GROUP), 7);
         if (count == MASK_GROUP)
             dropout_group(y + j, x + j, &g, limit, scale, accumulate);
         else {
@@ -69,7 +74,8 @@ FN_INLINE void dropout_range(real *y, const real *x, int64_t position, int64_t n
 }
 
 /* dropout: y = x / (1 - rate) where kept, else 0.  dropout_grad: dx (+)= the same of dy.
- * p: y, x (dx, dy).  i: rows, columns, stream, accumulate (gradient).  f: rate.  y may be x.  FN_SPLIT_ROWS. */
+ * p: y, x (dx, dy).  i: rows, columns, stream, accumulate (gradient).  f: rate.  y may be x.  FN_SPLIT_ROWS.
+ * */
 static void dropout_run(const fn_op *op, const fn_step *step, int64_t lo, int64_t hi, void *scratch)
 {
     (void)scratch;
@@ -83,9 +89,10 @@ static void dropout_run(const fn_op *op, const fn_step *step, int64_t lo, int64_
         dropout_range(y, x, at, n, step, (uint64_t)op->i[2], op->f[0], 0);
 }
 
-/* dropout_rows: whole channels of a sample at once: x (groups, rows of a group, columns), one mask element for a group
- * and column; its position is group * columns + column.  dropout_rows_grad: dx (+)= the same of dy.
- * p: y, x (dx, dy).  i: rows, columns, stream, accumulate, rows of a group.  f: rate.  y may be x.  FN_SPLIT_ROWS. */
+/* dropout_rows: whole channels of a sample at once: x (groups, rows of a group, columns), one mask element
+ * for a group and column; its position is group * columns + column.  dropout_rows_grad: dx (+)= the same of
+ * dy. p: y, x (dx, dy).  i: rows, columns, stream, accumulate, rows of a group.  f: rate.  y may be x.
+ * FN_SPLIT_ROWS. */
 static void dropout_rows_run(const fn_op *op, const fn_step *step, int64_t lo, int64_t hi, void *scratch)
 {
     (void)scratch;
@@ -115,8 +122,8 @@ static void dropout_rows_run(const fn_op *op, const fn_step *step, int64_t lo, i
 
 /* ---- distributions ----
  *
- * From Philox4x32-10. float32 takes a word (32 bits) a position, group = position / 32; float64 a lane (two words),
- * group = position / 16; within the group in memory order: row 0, then row 1.
+ * From Philox4x32-10. float32 takes a word (32 bits) a position, group = position / 32; float64 a lane (two
+ * words), group = position / 16; within the group in memory order: row 0, then row 1.
  */
 enum { FILL_GROUP = 128 / (int)sizeof(real), FILL_VECTORS = FILL_GROUP / VL };
 
@@ -135,8 +142,9 @@ FN_INLINE vec vuniform(lanes bits)
 #endif
 }
 
-/* A group of numbers: uniform in [0, 1), or standard normal by Box and Muller's transform: row 0 gives the radius
- * sqrt(-2 log(u)), 0 < u <= 1, row 1 the angle; cosines stand where row 0 stood, sines where row 1 did. */
+/* A group of numbers: uniform in [0, 1), or standard normal by Box and Muller's transform: row 0 gives the
+ * radius sqrt(-2 log(u)), 0 < u <= 1, row 1 the angle; cosines stand where row 0 stood, sines where row 1
+ * did. */
 FN_INLINE void random_group(vec *out, const fn_step *step, uint64_t stream, uint64_t group, distribution kind)
 {
     const fn_random_group g = fn_philox(step->seed, (uint64_t)step->index, stream, group, 10);
@@ -156,7 +164,8 @@ FN_INLINE void random_group(vec *out, const fn_step *step, uint64_t stream, uint
 }
 
 /* The same, with normal numbers beyond 2 drawn again: the k-th time from draws 2^60 k later. */
-FN_INLINE void random_vectors(vec *out, const fn_step *step, uint64_t stream, uint64_t group, distribution kind)
+FN_INLINE void random_vectors(vec *out, const fn_step *step, uint64_t stream, uint64_t group,
+                              distribution kind)
 {
     random_group(out, step, stream, group, kind);
     if (kind != TRUNCATED_NORMAL)
@@ -179,7 +188,7 @@ FN_INLINE void random_vectors(vec *out, const fn_step *step, uint64_t stream, ui
         out[v] = vmax(vset1(-2), vmin(vset1(2), out[v]));
 }
 
-/* y = value(z) for the numbers z at [position, position + n); `value` may use the old x, of which NULL is 0. */
+/* y = value(z) for the numbers z at [position, position + n); `value` may use the x of `from`. */
 #define FN_FILL_KERNEL(name, kind, x_operand, value)                                                         \
     static void name##_run(const fn_op *op, const fn_step *step, int64_t lo, int64_t hi, void *scratch)      \
     {                                                                                                        \
@@ -187,35 +196,45 @@ FN_INLINE void random_vectors(vec *out, const fn_step *step, uint64_t stream, ui
         int64_t n;                                                                                           \
         const int64_t at = flat_range(op, lo, hi, op->i[1], &n);                                             \
         real *y = (real *)op->p[0] + at;                                                                     \
-        const real *from = (const real *)(x_operand) + at;                                                   \
+        const real *from = (const real *)op->p[x_operand] + at;                                              \
         const vec a = vset1((real)op->f[0]), b = vset1((real)op->f[1]), one = vset1(1);                      \
         (void)a; (void)b; (void)one;                                                                         \
+        const fn_step now = *step;                                                                           \
+        const uint64_t stream = (uint64_t)op->i[2];                                                          \
         for (int64_t j = 0; j < n;) {                                                                        \
             const int64_t skip = (at + j) % FILL_GROUP;                                                      \
             const int64_t count = FILL_GROUP - skip < n - j ? FILL_GROUP - skip : n - j;                     \
             vec drawn[FILL_VECTORS];                                                                         \
-            real in[FILL_GROUP] = {0};                                                                       \
-            random_vectors(drawn, step, (uint64_t)op->i[2], (uint64_t)((at + j) / FILL_GROUP), kind);        \
-            memcpy(in + skip, from + j, (size_t)count * sizeof(real));                                       \
-            for (int v = 0; v < FILL_VECTORS; v++) {                                                         \
-                const vec z = drawn[v], x = vload(in + v * VL);                                              \
-                (void)x;                                                                                     \
-                vstore(in + v * VL, (value));                                                                \
+            random_vectors(drawn, &now, stream, (uint64_t)((at + j) / FILL_GROUP), kind);                    \
+            if (count == FILL_GROUP)                                                                         \
+                for (int v = 0; v < FILL_VECTORS; v++) {                                                     \
+                    const vec z = drawn[v], x = vload(from + j + v * VL);                                    \
+                    (void)x;                                                                                 \
+                    vstore(y + j + v * VL, (value));                                                         \
+                }                                                                                            \
+            else {                                                                                           \
+                real part[FILL_GROUP] = {0};                                                                 \
+                memcpy(part + skip, from + j, (size_t)count * sizeof(real));                                 \
+                for (int v = 0; v < FILL_VECTORS; v++) {                                                     \
+                    const vec z = drawn[v], x = vload(part + v * VL);                                        \
+                    (void)x;                                                                                 \
+                    vstore(part + v * VL, (value));                                                          \
+                }                                                                                            \
+                memcpy(y + j, part + skip, (size_t)count * sizeof(real));                                    \
             }                                                                                                \
-            memcpy(y + j, in + skip, (size_t)count * sizeof(real));                                          \
             j += count;                                                                                      \
         }                                                                                                    \
     }
 
-/* random_uniform: lo + (hi - lo) u, f: lo, hi.  random_normal, random_truncated_normal (cut off at two standard
- * deviations): f: mean, standard deviation.  random_bernoulli: 1 with probability f[0], else 0.
- * p: y.  i: rows, columns, stream.  FN_SPLIT_ROWS. The old y is read and not used. */
-FN_FILL_KERNEL(random_uniform, UNIFORM, op->p[0], a + (b - a) * z)
-FN_FILL_KERNEL(random_normal, NORMAL, op->p[0], a + b * z)
-FN_FILL_KERNEL(random_truncated_normal, TRUNCATED_NORMAL, op->p[0], a + b * z)
-FN_FILL_KERNEL(random_bernoulli, UNIFORM, op->p[0], vmask(z < a, one))
+/* random_uniform: lo + (hi - lo) u, f: lo, hi.  random_normal, random_truncated_normal (cut off at two
+ * standard deviations): f: mean, standard deviation.  random_bernoulli: 1 with probability f[0], else 0.
+ * p: y.  i: rows, columns, stream.  FN_SPLIT_ROWS. */
+FN_FILL_KERNEL(random_uniform, UNIFORM, 0, a + (b - a) * z)
+FN_FILL_KERNEL(random_normal, NORMAL, 0, a + b * z)
+FN_FILL_KERNEL(random_truncated_normal, TRUNCATED_NORMAL, 0, a + b * z)
+FN_FILL_KERNEL(random_bernoulli, UNIFORM, 0, vmask(z < a, one))
 /* gaussian_noise: y = x + f[0] z.  p: y, x.  i: rows, columns, stream.  y may be x.  FN_SPLIT_ROWS. */
-FN_FILL_KERNEL(gaussian_noise, NORMAL, op->p[1], x + a * z)
+FN_FILL_KERNEL(gaussian_noise, NORMAL, 1, x + a * z)
 
 #define FN_RANDOM_KERNELS(X)                                                                      \
     X(dropout, FN_SPLIT_ROWS, fn_row_tasks, NULL, dropout_run)                                    \

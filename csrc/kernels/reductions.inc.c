@@ -1,7 +1,7 @@
 /* reductions.inc.c - sums, products, extremes along the last, the first or a middle axis.
  *
- * Sums are cut at fixed places, whatever the number of threads, and in blocks, so that the rounding error of n terms
- * grows with n / 1000, not with n.
+ * Sums are cut at fixed places, whatever the number of threads, and in blocks, so that the rounding error of
+ * n terms grows with n / 1000, not with n.
  */
 
 /* ---- along the last axis ----
@@ -146,13 +146,13 @@ FN_LAST_KERNEL(argmin_last, int32_t, row_extreme_index(x, n, 0))
 
 enum { COLUMN_VECTORS = 4, COLUMN_BLOCK = COLUMN_VECTORS * VL };
 
-/* y[j] (+)= the sum over r of x[r][j] / divisor, 0 <= j < cols <= COLUMN_BLOCK; x advances by ld. Chains of 32 rows, then
- * of FN_REDUCE_ROWS, then of all. */
-FN_INLINE void column_block_sum(real *y, const real *x, int64_t rows, int64_t cols, int64_t ld, int accumulate,
-                                real divisor)
+/* y[j] (+)= the sum over r of x[r][j] / divisor, 0 <= j < cols <= COLUMN_BLOCK; x advances by
+ * ld. Chains of 32 rows, of 32 of those (FN_REDUCE_ROWS), of 32 of those, and of all that. */
+FN_INLINE void column_block_sum(real *y, const real *x, int64_t rows, int64_t cols, int64_t ld,
+                                int accumulate, real divisor)
 {
     enum { CHAIN = 32 };
-    vec total[COLUMN_VECTORS] = {};
+    vec total[COLUMN_VECTORS] = {}, group[COLUMN_VECTORS] = {};
     const int whole = cols == COLUMN_BLOCK;
     for (int64_t block = 0; block < rows; block += FN_REDUCE_ROWS) {
         const int64_t block_end = block + FN_REDUCE_ROWS < rows ? block + FN_REDUCE_ROWS : rows;
@@ -183,8 +183,14 @@ FN_INLINE void column_block_sum(real *y, const real *x, int64_t rows, int64_t co
             for (int k = 0; k < COLUMN_VECTORS; k++)
                 part[k] += s[k];
         }
-        for (int k = 0; k < COLUMN_VECTORS; k++)
-            total[k] += part[k];
+        const int last = block_end == rows || block / FN_REDUCE_ROWS % CHAIN == CHAIN - 1;
+        for (int k = 0; k < COLUMN_VECTORS; k++) {
+            group[k] += part[k];
+            if (last) {
+                total[k] += group[k];
+                group[k] = (vec){};
+            }
+        }
     }
     for (int k = 0; k * VL < cols; k++) {
         const int64_t n = cols - k * VL < VL ? cols - k * VL : VL;
@@ -224,10 +230,13 @@ static void sum_middle_run(const fn_op *op, const fn_step *step, int64_t lo, int
     int64_t r0, r1;
     const int64_t axis = op->i[1], inner = op->i[2];
     fn_row_range(op, lo, hi, &r0, &r1);
-    for (int64_t r = r0; r < r1; r++)
+    for (int64_t r = r0; r < r1; r++) {
+        const real *x = (const real *)op->p[1] + r * axis * inner;
+        real *y = (real *)op->p[0] + r * inner;
         for (int64_t j = 0; j < inner; j += COLUMN_BLOCK)
-            column_block_sum((real *)op->p[0] + r * inner + j, (const real *)op->p[1] + r * axis * inner + j, axis,
-                             inner - j < COLUMN_BLOCK ? inner - j : COLUMN_BLOCK, inner, 0, 1);
+            column_block_sum(y + j, x + j, axis, inner - j < COLUMN_BLOCK ? inner - j : COLUMN_BLOCK, inner,
+                             0, 1);
+    }
 }
 
 FN_INLINE void middle_extreme(const fn_op *op, int64_t lo, int64_t hi, int largest)
@@ -263,8 +272,8 @@ static void min_middle_run(const fn_op *op, const fn_step *step, int64_t lo, int
 /* ---- of everything ---- */
 
 /* accumulate_mean: a running weighted mean, acc[0] / acc[1] in the end.
- * acc[0] += sum over rows and columns of value * weight[row];  acc[1] += columns * sum of weights (or of ones).
- * p: acc double[2], values, weights or NULL.  i: rows, columns.  Serial. */
+ * acc[0] += sum over rows and columns of value * weight[row];  acc[1] += columns * sum of weights (or of
+ * ones). p: acc double[2], values, weights or NULL.  i: rows, columns.  Serial. */
 static void accumulate_mean_run(const fn_op *op, const fn_step *step, int64_t lo, int64_t hi, void *scratch)
 {
     (void)lo; (void)hi; (void)scratch;
@@ -293,7 +302,8 @@ static int64_t squares_tasks(const fn_op *op, const fn_step *step)
 static void sum_squares_run(const fn_op *op, const fn_step *step, int64_t lo, int64_t hi, void *scratch)
 {
     (void)scratch;
-    typedef real part __attribute__((vector_size(FN_VBYTES * sizeof(real) / 8), aligned(sizeof(real)), may_alias));
+    typedef real part __attribute__((vector_size(FN_VBYTES * sizeof(real) / 8), aligned(sizeof(real)),
+                                     may_alias));
     typedef double wide __attribute__((vector_size(FN_VBYTES)));
     enum { WIDE = FN_VBYTES / 8 };
     const int64_t n = fn_rows(op, step);
@@ -317,8 +327,8 @@ static void sum_squares_run(const fn_op *op, const fn_step *step, int64_t lo, in
     }
 }
 
-/* norm_total: out = square root of the sum of the partials.  p: out double[1], partials double.  i: their number.
- * Serial. */
+/* norm_total: out = square root of the sum of the partials.  p: out double[1], partials double.  i: their
+ * number. Serial. */
 static void norm_total_run(const fn_op *op, const fn_step *step, int64_t lo, int64_t hi, void *scratch)
 {
     (void)step; (void)lo; (void)hi; (void)scratch;

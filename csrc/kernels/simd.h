@@ -45,16 +45,35 @@ FN_INLINE vec vset1(real x) { return x - (vec){}; }
 FN_INLINE vec vload(const real *p) { return *(const vec_u *)p; }
 FN_INLINE void vstore(real *p, vec x) { *(vec_u *)p = x; }
 
-/* The first n of VL elements, 0 <= n <= VL; the other lanes read as 0 and are not written. */
+/* The first n of VL elements, 0 <= n <= VL; the other lanes read as 0 and are not written. No call to memcpy: it
+ * would cost a kernel all its vector registers. */
+#if defined(__AVX2__) && !defined(__AVX512F__)
+FN_INLINE __m256i vfirst_lanes(int64_t n)
+{
+#ifdef FN_REAL_32
+    return (__m256i)((ivec){0, 1, 2, 3, 4, 5, 6, 7} < (ielem)n);
+#else
+    return (__m256i)((ivec){0, 1, 2, 3} < (ielem)n);
+#endif
+}
+#endif
 FN_INLINE vec vload_n(const real *p, int64_t n)
 {
 #if defined(__AVX512F__) && defined(FN_REAL_32)
     return (vec)_mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), p);
 #elif defined(__AVX512F__)
     return (vec)_mm512_maskz_loadu_pd((__mmask8)((1u << n) - 1), p);
+#elif defined(__AVX2__) && defined(FN_REAL_32)
+    return (vec)_mm256_maskload_ps(p, vfirst_lanes(n));
+#elif defined(__AVX2__)
+    return (vec)_mm256_maskload_pd(p, vfirst_lanes(n));
 #else
+    if (n == VL)
+        return vload(p);
     vec x = {};
-    memcpy(&x, p, (size_t)n * sizeof(real));
+    for (int j = 0; j < VL - 1; j++)
+        if (j < n)
+            x[j] = p[j];
     return x;
 #endif
 }
@@ -65,7 +84,19 @@ FN_INLINE void vstore_n(real *p, vec x, int64_t n)
 #elif defined(__AVX512F__)
     _mm512_mask_storeu_pd(p, (__mmask8)((1u << n) - 1), (__m512d)x);
 #else
-    memcpy(p, &x, (size_t)n * sizeof(real));
+    if (n == VL) {
+        vstore(p, x);
+        return;
+    }
+#if defined(__AVX2__) && defined(FN_REAL_32)
+    _mm256_maskstore_ps(p, vfirst_lanes(n), (__m256)x);
+#elif defined(__AVX2__)
+    _mm256_maskstore_pd(p, vfirst_lanes(n), (__m256d)x);
+#else
+    for (int j = 0; j < VL - 1; j++)
+        if (j < n)
+            p[j] = x[j];
+#endif
 #endif
 }
 
@@ -192,6 +223,12 @@ FN_INLINE vec vtrunc(vec x)
     return vcopysign(vfloor(vabs(x)), x);
 #endif
 }
+
+/* x 2^n for integers n, with overflow to infinity and denormal results as the mode says. */
+#if defined(__AVX512F__)
+#define FN_HAS_SCALE
+FN_INLINE vec vscale(vec x, vec n) { return (vec)FN_NATIVE(scalef)((native)x, (native)n); }
+#endif
 
 /* Sum of the lanes, always in the same order (halves added to halves). */
 FN_INLINE real vsum(vec x)

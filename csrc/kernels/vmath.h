@@ -76,13 +76,21 @@ FN_INLINE vec vexp2_integer(vec n)
 FN_INLINE vec vexp(vec x)
 {
     vec n;
-    const vec in = vmax(vset1(FN_EXP_MIN), vmin(vset1(FN_EXP_MAX), x)); /* the second operand: NaN stays */
+#ifdef FN_HAS_SCALE
+    const vec in = vmax(vset1(FN_EXP_MIN * 2), vmin(vset1(FN_EXP_MAX), x)); /* second operands: NaN stays */
+#else
+    const vec in = vmax(vset1(FN_EXP_MIN), vmin(vset1(FN_EXP_MAX), x));
+#endif
     const vec r = vexp_reduce(in, &n);
     const vec p = (r * r * vexp_tail(r) + r) + vset1(1);
+#ifdef FN_HAS_SCALE
+    return vscale(p, n);
+#else
     /* 2^128 (2^1024) is no number: the last doubling apart */
     const vec most = vmin(n, vset1(FN_EXPONENT_BIAS));
     const vec y = p * vexp2_integer(most) * (n - most + vset1(1));
     return vmask(~(x < vset1(FN_EXP_MIN)), y);
+#endif
 }
 
 /* exp(x) - 1 for x up to some 87 (708), without a signed zero. */

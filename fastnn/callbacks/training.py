@@ -181,5 +181,6 @@ class BackupAndRestore(Callback):
                 os.unlink(os.path.join(self.backup_dir, old))
 
     def on_train_end(self, logs=None):
+        self.model._initial_epoch = 0  # the next fit() begins where it is told to
         if self.delete_checkpoint and os.path.isfile(self._state_path):
             shutil.rmtree(self.backup_dir)

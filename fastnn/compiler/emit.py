@@ -9,12 +9,6 @@ from fastnn.ops.core import is_batched, size
 
 ITEM = {"float32": 4, "float64": 8, "int32": 4, "int8": 1}
 
-#: Codes of load_batch for the source's dtype.
-SOURCE_CODES = {
-    "uint8": 0, "int8": 1, "int16": 2, "int32": 3, "int64": 4, "float32": 5, "float64": 6, "bool": 7, "uint16": 8,
-    "uint32": 9,
-}  # fmt: skip
-
 
 class Record:
     """One kernel call of a plan: operands are values (or None, or arrays), outputs first."""
@@ -133,10 +127,24 @@ class Plan:
     def _bytes(self, value):
         return size(value.shape) * ITEM[value.dtype] * (self.capacity if is_batched(value.shape) else 1)
 
+    def _units(self):
+        """The number of each record's unit (see fastnn.h): threads go through a unit each at its own pace, so memory
+        is given to another value between units only."""
+        numbers, number, within = [], -1, None
+        for record in self.records:
+            split = record.split if record.split >= 0 else _core.SPLITS[record.kernel]
+            rows = record.chunk if record.batched and split == _core.ROWS else None
+            if rows is None or rows != within:
+                number += 1
+            within = rows
+            numbers.append(number)
+        return numbers
+
     def _bind(self, debug):
         first, last = {}, {}
+        units = self._units()
         end = len(self.records)
-        for j, record in enumerate(self.records):
+        for j, record in zip(units, self.records, strict=True):
             for operand in record.operands:
                 if operand is None or isinstance(operand, (np.ndarray, int)):
                     continue
@@ -200,5 +208,5 @@ class Plan:
     def load(self, value, array):
         """Makes `array` (rows, ...) the source of an input."""
         j = self.loads[value]
-        self.core.set_int(j, 2, SOURCE_CODES[str(array.dtype)])
+        self.core.set_int(j, 2, _core.SOURCE_CODES[str(array.dtype)])
         self.core.bind(j, 1, array)

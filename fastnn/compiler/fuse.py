@@ -120,14 +120,17 @@ def join_loss_gradient(program):
     values = {}
     for i in program.instructions:
         if isinstance(i.op, nn.RowLoss) and i.op.loss and not i.op.dy:
-            values[i.op.kind, i.op.parameter, *map(id, i.ins[:2])] = i
+            values[i.op.key, *map(id, i.ins[:2])] = i
     for grad in [i for i in program.instructions if isinstance(i.op, nn.RowLoss) and not i.op.loss]:
-        loss = values.get((grad.op.kind, grad.op.parameter, *map(id, grad.ins[:2])))
+        loss = values.get((grad.op.key, *map(id, grad.ins[:2])))
         # the weights must not come after the loss itself
         if loss is None or any(v.maker is not None for v in grad.ins[2:]):
             continue
-        op = nn.RowLoss(grad.op.kind, grad.op.parameter, True, True, grad.op.weighted, grad.op.scale, grad.op.mean)
-        _replace(program, [loss, grad], Instruction(op, grad.ins, [*loss.outs, *grad.outs], loss.position))
+        _replace(
+            program,
+            [loss, grad],
+            Instruction(grad.op.variant(loss=True), grad.ins, [*loss.outs, *grad.outs], loss.position),
+        )
 
 
 def pass_activation_gradient(program):

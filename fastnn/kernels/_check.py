@@ -32,7 +32,7 @@ def array(where, name, x, dtypes=REALS, ndim=None):
     return x
 
 
-def same_dtype(where, **arrays):
+def same_dtype(where, /, **arrays):
     """The one dtype of all given arrays (None is skipped)."""
     found = {name: x.dtype for name, x in arrays.items() if x is not None}
     if len(set(found.values())) > 1:

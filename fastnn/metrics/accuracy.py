@@ -1,9 +1,10 @@
 """How often predictions are right."""
 
 from fastnn import ops
-from fastnn.metrics.metric import as_real, is_symbolic, match_ranks, same_shape
-from fastnn.metrics.reduction import MeanMetricWrapper
+from fastnn.metrics.metric import as_real, same_shape
+from fastnn.metrics.reduction import Mean, MeanMetricWrapper
 from fastnn.ops import nn
+from fastnn.ops.core import shape_of
 
 
 def accuracy(y_true, y_pred):
@@ -29,8 +30,7 @@ def sparse_categorical_accuracy(y_true, y_pred):
 
 def top_k_categorical_accuracy(y_true, y_pred, k=5):
     """1 where the largest value of y_true is among the k largest of y_pred, else 0."""
-    y_true, y_pred = same_shape("top_k_categorical_accuracy", y_true, y_pred)
-    return nn.accuracy("sparse_top_k", ops.argmax(y_true, axis=-1), y_pred, k=k)
+    return nn.accuracy("categorical_top_k", *same_shape("top_k_categorical_accuracy", y_true, y_pred), k=k)
 
 
 def sparse_top_k_categorical_accuracy(y_true, y_pred, k=5, from_sorted_ids=False):
@@ -38,7 +38,7 @@ def sparse_top_k_categorical_accuracy(y_true, y_pred, k=5, from_sorted_ids=False
     ids, the likeliest first."""
     y_pred = as_real(y_pred)
     if not from_sorted_ids:
-        return nn.accuracy("sparse_top_k", y_true, y_pred, k=k)
+        return nn.accuracy("top_k", y_true, y_pred, k=k)
     y_true = as_real(y_true, str(y_pred.dtype))
     if y_true.ndim < y_pred.ndim:
         y_true = ops.expand_dims(y_true, -1)
@@ -62,6 +62,15 @@ class BinaryAccuracy(MeanMetricWrapper):
         if threshold is not None and not 0 <= threshold <= 1:
             raise ValueError(f"BinaryAccuracy: threshold must be in [0, 1], got {threshold}")
         super().__init__(binary_accuracy, name, dtype, threshold=threshold)
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        y_true, y_pred = same_shape(self.name, y_true, as_real(y_pred))
+        weights = () if sample_weight is None else tuple(shape_of(sample_weight))
+        if y_pred.ndim < 2 or (len(weights) == y_pred.ndim and weights[-1] != 1):  # a weight for each column
+            super().update_state(y_true, y_pred, sample_weight)
+        else:
+            rows = nn.accuracy("binary_accuracy", y_true, y_pred, self.threshold)
+            Mean.update_state(self, rows, sample_weight)
 
 
 class CategoricalAccuracy(MeanMetricWrapper):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fastnn import config, initializers
+from fastnn import config, graph, initializers
 from fastnn.graph import Tensor
 from fastnn.layers.layer import auto_name, snake_case
 from fastnn.losses import as_real, is_symbolic, match_ranks, same_shape, weights_for
@@ -87,10 +87,11 @@ class Metric:
 
 
 def accumulate(variable, value):
-    """variable += value; a variable nobody has counted in yet takes the float type of the graph it is first used in."""
+    """variable += value; a variable takes the float type of the graph that it is used in."""
     if isinstance(value, Tensor) and value.dtype != variable.dtype:
         variable.value = variable.value.astype(value.dtype)
         variable.dtype = value.dtype
+        graph.touch()
     variable.assign_add(value)
 
 

@@ -210,6 +210,36 @@ def run(op, *arrays):
     return outs
 
 
+class Samples:
+    """An array whose leading dimension counts samples, as an operation of a graph sees it."""
+
+    def __init__(self, array):
+        self.array = array
+        self.shape = (None, *array.shape[1:])
+        self.dtype = str(array.dtype)
+
+
+def run_samples(op, tensors, values):
+    """Runs an operation of a graph, made for the symbolic `tensors`, on arrays in their places; the tuple of its
+    results. Leading dimensions that the graph calls the batch count samples."""
+    arrays = [_as_array(v, t.dtype) for v, t in zip(values, tensors, strict=True)]
+    counts = {len(a) for a, t in zip(arrays, tensors, strict=True) if t.batched}
+    if not counts:
+        return run(op, *arrays)
+    if len(counts) > 1:
+        raise ValueError(f"{op.name}: all inputs need one number of samples, got {' and '.join(map(str, counts))}")
+    (rows,) = counts
+    specs = op.infer(*[Spec(t.shape, t.dtype) for t in tensors])
+    specs = (specs,) if isinstance(specs, Spec) else specs
+    builder = SamplesBuilder(op, arrays, specs, rows)
+    if op.is_view:
+        return (arrays[0].reshape((rows, *specs[0].shape[1:])),)
+    outs = [builder.temporary(s.shape, s.dtype) for s in specs]
+    if rows:
+        op.lower(builder, tuple(outs), tuple(Samples(a) if t.batched else a for a, t in zip(arrays, tensors, strict=True)))
+    return tuple(getattr(out, "array", out) for out in outs)
+
+
 class EagerBuilder:
     """Runs each kernel as it is emitted."""
 
@@ -233,3 +263,21 @@ class EagerBuilder:
 
     def constant(self, array):
         return array
+
+
+class SamplesBuilder(EagerBuilder):
+    """The same where values lead with a batch of `rows` samples."""
+
+    def __init__(self, op, arrays, specs, rows):
+        super().__init__(op, arrays, specs)
+        self.rows = rows
+
+    def run(self, kernel, operands, ints, reals=(), *, cost=0.0, batched=False, split=-1):
+        operands = tuple(getattr(v, "array", v) for v in operands)
+        _core.run(kernel, self.dtype == "float64", operands, tuple(ints), tuple(reals), cost=cost, split=split,
+                  rows=self.rows if batched else 0)  # fmt: skip
+
+    def temporary(self, shape, dtype):
+        if is_batched(shape):
+            return Samples(np.zeros((self.rows, *shape[1:]), dtype))
+        return np.zeros(shape, dtype)

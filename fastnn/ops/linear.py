@@ -136,7 +136,7 @@ class BatchMatMul(Op):
         head = (k, n, m) if ta else (m, n, k)
         if batched:
             per_sample = tuple(s * count for s in strides)
-            ints = (*head, lda, ldb, n, 0, 0, 0, 0, count, *per_sample, 1, *strides)
+            ints = (*head, lda, ldb, n, 0, 0, 0, 0, count, *strides, 1, *per_sample)
         else:
             ints = (*head, lda, ldb, n, 0, 0, 0, 0, count, *strides, 0, 0, 0, 0)
         b.run(kernel, (outs[0], *ins), ints, cost=2.0 * count * m * n * k * _NS_PER_FLOP, batched=batched,
@@ -153,7 +153,7 @@ def matmul(x1, x2):
         raise ValueError(f"matmul: numbers cannot be multiplied as matrices, got shapes {a} and {b}")
     if len(a) == 1:
         y = matmul(sh.expand_dims(x1, 0), x2)
-        return sh.squeeze(y, -2)
+        return sh.squeeze(y, -1 if len(b) == 1 else -2)
     if len(b) == 1:
         return sh.squeeze(matmul(x1, sh.expand_dims(x2, 1)), -1)
     if len(b) == 2 and not is_batched(b):

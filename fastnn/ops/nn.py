@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fastnn.graph import Leaf, Spec, Tensor
+from fastnn.graph import Leaf, NoGradient, Spec, Tensor
 from fastnn.ops import elementwise as ew
 from fastnn.ops import movement as sh
 from fastnn.ops.core import (
@@ -112,16 +112,25 @@ class RowLoss(Op):
     """A loss of each row of y (predictions) against t (targets), and its gradient in the same pass.
 
     Results, as asked: `loss` (rows,) and `dy` = dloss/dy * scale * w / rows. The inputs are y, t and, with `weighted`,
-    w (rows,). `mean` says whether to divide by the number of rows.
+    w (rows,). `mean` says whether to divide by the number of rows; rows whose class id is `ignore` have loss 0.
     """
 
-    def __init__(self, kind, parameter=0.0, loss=True, dy=False, weighted=False, scale=1.0, mean=False):
-        self.kind, self.parameter = kind, float(parameter)
+    def __init__(self, kind, parameter=0.0, loss=True, dy=False, weighted=False, scale=1.0, mean=False, ignore=None):
+        self.kind, self.parameter, self.ignore = kind, float(parameter), ignore
         self.loss, self.dy, self.weighted, self.scale, self.mean = loss, dy, weighted, float(scale), mean
 
     @property
     def name(self):
         return self.kind
+
+    @property
+    def key(self):
+        """What two operations share that compute the same loss."""
+        return self.kind, self.parameter, self.ignore
+
+    def variant(self, **changes):
+        """The same loss with other results or weights."""
+        return RowLoss(**{**self.config(), **changes})
 
     def infer(self, y, t, *w):
         expected = y.shape[:-1] if self.kind in SPARSE else y.shape
@@ -143,10 +152,10 @@ class RowLoss(Op):
         seed = g.node.op
         if isinstance(seed, MeanSeed):
             w = g.node.inputs
-            op = RowLoss(self.kind, self.parameter, False, True, bool(w), seed.scale, seed.mean)
+            op = self.variant(loss=False, dy=True, weighted=bool(w), scale=seed.scale, mean=seed.mean)
             dy = make(op, y, t, *w)[0]
         else:
-            dy = make(RowLoss(self.kind, self.parameter, False, True, True), y, t, g)[0]
+            dy = make(self.variant(loss=False, dy=True, weighted=True), y, t, g)[0]
         dt = None
         if not isinstance(t.node.op, Leaf):
             dt = NoGradient(f"{self.kind} has no gradient for its targets; use fastnn.ops.stop_gradient on them")
@@ -160,7 +169,10 @@ class RowLoss(Op):
         dy = outs.pop(0) if self.dy else None
         rows, columns = lead(ins[0].shape, len(ins[0].shape) - 1)
         w = ins[2] if self.weighted else None
-        b.run(self.kind, (loss, dy, ins[0], ins[1], w), (rows, columns, int(self.mean)), (self.parameter, self.scale),
+        ints = (rows, columns, int(self.mean))
+        if self.ignore is not None:
+            ints += (self.ignore, 1)
+        b.run(self.kind, (loss, dy, ins[0], ins[1], w), ints, (self.parameter, self.scale),
               cost=rows * columns * 1.5, batched=is_batched(ins[0].shape))  # fmt: skip
 
 
@@ -178,16 +190,17 @@ def logits_behind(output, kind):
     return None
 
 
-def row_loss(kind, target, output, parameter=0.0):
-    """The loss of each row (all dimensions but the last) by the fused kernel `kind`."""
+def row_loss(kind, target, output, parameter=0.0, ignore=None):
+    """The loss of each row (all dimensions but the last) by the fused kernel `kind`; rows of class id `ignore`
+    (an integer) have none."""
     dtype = common_dtype((output,), kind)
     if kind in SPARSE:
-        target = class_ids(target, shape_of(output))
-        return apply(RowLoss(kind, parameter), output, target, dtypes=[dtype, "int32"])
+        target = class_ids(target, shape_of(output), ignore)
+        return apply(RowLoss(kind, parameter, ignore=ignore), output, target, dtypes=[dtype, "int32"])
     return apply(RowLoss(kind, parameter), output, target, dtypes=[dtype, dtype])
 
 
-def class_ids(target, output_shape):
+def class_ids(target, output_shape, ignore=None):
     """Targets of class ids as int32 of the predictions' rows: a last dimension of 1 is dropped."""
     shape = shape_of(target)
     rows = tuple(output_shape[:-1])
@@ -198,8 +211,9 @@ def class_ids(target, output_shape):
     else:
         target = np.asarray(target).astype(np.int32)
         classes = output_shape[-1]
-        if target.size and (target.min() < 0 or target.max() >= classes):
-            raise ValueError(f"class ids must be in 0..{classes - 1}, got {target.min()} to {target.max()}")
+        wrong = ((target < 0) | (target >= classes)) & (target != (0 if ignore is None else ignore))
+        if wrong.any():
+            raise ValueError(f"class ids must be in 0..{classes - 1}, got {target[wrong].flat[0]}")
     if shape_of(target) != rows:
         raise ValueError(f"class ids must have shape {rows} for predictions of {tuple(output_shape)}, got {shape}")
     return target
@@ -217,15 +231,15 @@ def categorical_crossentropy(target, output, from_logits=False, axis=-1, label_s
     return row_loss("softmax_crossentropy", target, output, label_smoothing)
 
 
-def sparse_categorical_crossentropy(target, output, from_logits=False, axis=-1):
-    """-log(output[target]) of each row, from class ids; see `categorical_crossentropy`."""
+def sparse_categorical_crossentropy(target, output, from_logits=False, axis=-1, ignore=None):
+    """-log(output[target]) of each row, from class ids, 0 for the id `ignore`; see `categorical_crossentropy`."""
     _last(axis, output, "sparse_categorical_crossentropy")
     if not from_logits:
         logits = logits_behind(output, "softmax")
         if logits is None:
-            return row_loss("sparse_categorical_crossentropy", target, output)
+            return row_loss("sparse_categorical_crossentropy", target, output, ignore=ignore)
         output = logits
-    return row_loss("sparse_softmax_crossentropy", target, output)
+    return row_loss("sparse_softmax_crossentropy", target, output, ignore=ignore)
 
 
 def binary_crossentropy(target, output, from_logits=False):
@@ -283,7 +297,7 @@ class Accuracy(Op):
         return self.kind
 
     def infer(self, y, t):
-        expected = y.shape[:-1] if self.kind in ("sparse_accuracy", "sparse_top_k") else y.shape
+        expected = y.shape[:-1] if self.kind in ("sparse_accuracy", "top_k") else y.shape
         if t.shape != expected:
             raise ValueError(
                 f"{self.kind}: targets must have shape {expected} for predictions {y.shape}, got {t.shape}"
@@ -300,15 +314,16 @@ class Accuracy(Op):
 
 
 def accuracy(kind, target, output, parameter=0.0, k=1):
-    """1 where the row of `output` says `target`: "sparse_accuracy", "sparse_top_k" (among the k largest),
-    "categorical_accuracy" or "binary_accuracy" (above the threshold `parameter`)."""
+    """1 where the row of `output` says `target`: "sparse_accuracy" and "top_k" (among the k largest) for class ids,
+    "categorical_accuracy" and "categorical_top_k" for one-hot targets; or "binary_accuracy", the share of columns that
+    are above the threshold `parameter` where the target is 1."""
     dtype = common_dtype((output,), kind)
     logits = logits_behind(output, "softmax")
     if logits is not None and kind != "binary_accuracy":
         output = logits  # the same order, and softmax itself may then not be needed at all
-    if kind in ("sparse_accuracy", "sparse_top_k"):
+    if kind in ("sparse_accuracy", "top_k"):
         return apply(Accuracy(kind, k=k), output, class_ids(target, shape_of(output)), dtypes=[dtype, "int32"])
-    return apply(Accuracy(kind, parameter), output, target, dtypes=[dtype, dtype])
+    return apply(Accuracy(kind, parameter, k), output, target, dtypes=[dtype, dtype])
 
 
 # ---- randomness ----

@@ -15,6 +15,7 @@ import numpy as np
 from fastnn import _core, graph
 from fastnn.optimizers import schedules
 from fastnn.optimizers.schedules.schedule import evaluate, number
+from fastnn.variables import Variable
 
 BLOCK = 4096  # elements of a task: FN_UPDATE_BLOCK
 L2, TORCH = 1, 2  # FN_UPDATE_L2, FN_UPDATE_TORCH
@@ -328,14 +329,21 @@ class Optimizer:
 
     # ---- NumPy arrays ----
 
-    def apply(self, grads, trainable_variables):
-        """One step on a list of NumPy arrays, in place (Keras' order of arguments: gradients first).
+    def build(self, variables):
+        """Names the variables that `apply` will be given when called with gradients alone."""
+        object.__setattr__(self, "_variables", list(variables))
+
+    def apply(self, grads, trainable_variables=None):
+        """One step on a list of NumPy arrays or Variables, in place (Keras' order of arguments: gradients first).
 
         The arrays must be C-contiguous, of one dtype (float32 or float64), and the same in number, order and shape
         in every call: the optimizer keeps its slots for them.
         """
         where = f"{type(self).__name__}.apply"
-        grads, params = list(grads), list(trainable_variables)
+        if trainable_variables is None:
+            trainable_variables = getattr(self, "_variables", ())
+        grads = list(grads)
+        params = [v.value if isinstance(v, Variable) else v for v in trainable_variables]
         if len(grads) != len(params) or not params:
             raise ValueError(f"{where}: as many gradients as variables are needed, got {len(grads)} and {len(params)}")
         for j, (g, p) in enumerate(zip(grads, params, strict=True)):
@@ -376,8 +384,9 @@ class Optimizer:
     def finalize_variable_values(self, var_list):
         """Puts the averages in the place of the variables (a list of arrays given to `apply`), if use_ema."""
         if self.use_ema and self._arrays is not None:
-            for name, value in self._arrays.views("average"):
-                var_list[name][...] = value
+            for j, value in self._arrays.views("average"):
+                array = var_list[j].value if isinstance(var_list[j], Variable) else var_list[j]
+                array[...] = value
 
     def state(self):
         """What `apply` keeps: {"step_count": int, role: one array per variable}."""

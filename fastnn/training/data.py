@@ -2,20 +2,17 @@
 
 import numpy as np
 
-from fastnn.compiler.emit import SOURCE_CODES
+from fastnn import _core
 
 
 def as_rows(x, name, where):
     """x as a C-contiguous array of a dtype that batches can be loaded from."""
-    if hasattr(x, "__array__") or not isinstance(x, (list, tuple, dict, str)):
-        array = np.asarray(x)
-    else:
-        array = np.asarray(x)
+    array = np.asarray(x)
     if array.dtype.kind not in "iufb":
         raise TypeError(f"{where}: {name} must hold numbers, got {type(x).__name__} of dtype {array.dtype}")
     if array.ndim == 0:
         raise ValueError(f"{where}: {name} must be an array of samples, got a single number")
-    if str(array.dtype) not in SOURCE_CODES:
+    if str(array.dtype) not in _core.SOURCE_CODES:
         array = array.astype(np.float32 if array.dtype.kind == "f" else np.int64)
     return np.ascontiguousarray(array)
 
@@ -95,6 +92,7 @@ def class_weights(class_weight, y, where):
 def check_targets(y, where):
     """Targets must be numbers: a NaN would spoil every weight."""
     for a in y:
-        if a.dtype.kind == "f" and not np.isfinite(a.sum(dtype=np.float64)) and not np.isfinite(a).all():
-            row = int(np.argwhere(~np.isfinite(a))[0][0])
-            raise ValueError(f"{where}: y must be finite, got {a[row].ravel()[:4]} at row {row}")
+        at = _core.first_not_finite(a) if a.dtype.kind == "f" else -1
+        if at >= 0:
+            row = at // max(a[0].size, 1)
+            raise ValueError(f"{where}: y must be finite, got {a.ravel()[at]} at row {row}")

@@ -115,7 +115,7 @@ class Step:
             ])  # fmt: skip
         self.plan = Plan(stages, capacity, dtype, loads=loaded, homes=homes, debug=debug)
         self.core = self.plan.core
-        self._store_at = len(self.plan.records) - len(self.outputs)
+        self.store_at = len(self.plan.records) - len(self.outputs)
         self.version = graph.version()
         loads = self.plan.loads
         #: records that load x, y, w: what a run must be pointed at; None where the model does not read it
@@ -155,7 +155,7 @@ class Step:
 
     def bind_outputs(self, arrays):
         for j, array in enumerate(arrays):
-            self.core.bind(self._store_at + j, 0, array)
+            self.core.bind(self.store_at + j, 0, array)
 
 
 class DataForm:

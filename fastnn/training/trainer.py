@@ -6,7 +6,7 @@ A call prepares arrays, finds or makes the compiled `Step` for them, and hands r
 
 import numpy as np
 
-from fastnn import graph, ops
+from fastnn import _core, graph, ops
 from fastnn.graph import Spec
 from fastnn.ops.nn import MeanSeed
 from fastnn.ops.core import make
@@ -23,7 +23,7 @@ class Trainer:
     """Mixed into Model."""
 
     _quiet = frozenset(
-        "optimizer loss stop_training history _compiled _losses _seed _steps _state_of_optimizer _trackers _metrics_made "
+        "optimizer loss stop_training history _compiled _losses _seed _steps _state_of_optimizer _trackers _metrics_made _calls_made "
         "_hyper compile_config _initial_epoch metrics_list test_dtype".split()
     )
 
@@ -34,7 +34,7 @@ class Trainer:
         self.history = None
         self.compile_config = None
         self._compiled = False
-        self._steps = {}
+        self._forget_plans()
         self._state_of_optimizer = None
         self._seed = None
         self._hyper = None
@@ -89,6 +89,7 @@ class Trainer:
 
     def _forget_plans(self):
         object.__setattr__(self, "_steps", {})
+        object.__setattr__(self, "_calls_made", {})
 
     def _float_type(self):
         found = {v.dtype for v in self.weights if v.dtype in ("float32", "float64")}
@@ -128,6 +129,7 @@ class Trainer:
                 n: RunningMean(f"{n}_loss") for n, x in zip(names, self._losses, strict=False) if x is not None
             }
             self._penalty = RunningMean("penalty")
+            object.__setattr__(self, "_first_tracker", next(iter(self._trackers.values())).variable.value)
         return self._losses
 
     def _add_losses(self, targets, outputs, weights, trace):
@@ -147,7 +149,11 @@ class Trainer:
                 seeds.append((value, graph.constant(np.full((), factor), dtype)))
                 continue
             mean = loss.reduction != "sum"
-            self._trackers[name].add(per_sample if w is None else ops.multiply(per_sample, w))
+            weighted = per_sample if w is None else ops.multiply(per_sample, w)
+            if mean:
+                self._trackers[name].add(weighted)
+            else:
+                self._trackers[name].add_scalar(ops.sum(weighted))
             seed = make(MeanSeed((None,), dtype, factor, mean), *([w] if w is not None else []))[0]
             seeds.append((per_sample, seed))
         penalties = list(trace.losses)
@@ -194,6 +200,8 @@ class Trainer:
                         identifier, targets[at].shape, targets[at].dtype, outputs[j].shape, self._losses[j]
                     )
                     label = metric.name if count == 1 else f"{names[j]}_{metric.name}"
+                    if weighted and any(label == known for _, _, known, _, _ in made):
+                        label = f"weighted_{metric.name}" if count == 1 else f"{names[j]}_weighted_{metric.name}"
                     made.append((at, j, label, metric, weighted))
                 at += 1
         self._metrics_made = made
@@ -285,19 +293,15 @@ class Trainer:
         self._state_of_optimizer = state
         return state
 
-    def _hyper_rows(self, steps):
-        """The optimizer's table for the next `steps` steps; a single step's is taken from rows made ahead."""
+    def _hyper_rows(self):
+        """(row, table) of the optimizer's settings for the coming step, from a table made some steps ahead."""
         optimizer = self.optimizer
-        if steps > 1:
-            return optimizer.hyper(optimizer.step_count, steps)
-        ahead = self._hyper
         at = optimizer.step_count
-        if ahead is None or ahead[0] != optimizer.settings_version or not ahead[1] <= at < ahead[1] + len(ahead[2]):
-            count = 1 if optimizer.rate_is_called else 64
-            ahead = (optimizer.settings_version, at, optimizer.hyper(at, count))
-            object.__setattr__(self, "_hyper", ahead)
-        row = at - ahead[1]
-        return ahead[2][row : row + 1]
+        version, first, table = self._hyper or (None, 0, ())
+        if version != optimizer.settings_version or not 0 <= at - first < len(table):
+            first, table = at, optimizer.hyper(at, 1 if optimizer.rate_is_called else 64)
+            object.__setattr__(self, "_hyper", (optimizer.settings_version, first, table))
+        return at - first, table
 
     def _shuffled(self, epoch, rows):
         """The order of an epoch: a function of the model's seed and the epoch's number."""
@@ -306,7 +310,7 @@ class Trainer:
 
     # ---- data ----
 
-    def _inputs(self, x, where):
+    def _input_arrays(self, x, where):
         names = self._known_input_names()
         if names is None:
             given = list(x) if isinstance(x, (list, tuple)) and len(x) and np.ndim(x[0]) > 1 else [x]
@@ -333,7 +337,7 @@ class Trainer:
         return self.input_names if self.input_specs() is not None else None
 
     def _dataset(self, x, y, sample_weight, where, class_weight=None):
-        xs = self._inputs(x, where)
+        xs = self._input_arrays(x, where)
         if y is None:
             raise ValueError(f"{where}: y is missing: targets are needed beside x")
         outputs = self.output_names
@@ -359,23 +363,30 @@ class Trainer:
             weights[0] = extra if weights[0] is None else weights[0] * extra
         return Arrays(xs, ys, weights, where)
 
+    def _classes(self, j, losses=None):
+        """Number of classes that the ids of the j-th target must be below, or None where they are no class ids."""
+        losses = losses or [
+            one for one in self._per_output(self.loss, len(self.output_names), "loss") if one is not None
+        ]
+        outputs = self._output_specs() or ()
+        if len(outputs) != len(losses):
+            return None
+        loss = losses[j]
+        name = loss if isinstance(loss, str) else getattr(loss, "__name__", type(loss).__name__)
+        if "sparse" not in name.lower() or getattr(loss, "ignore_class", None) is not None:
+            return None
+        return outputs[j].shape[-1]
+
     def _check_labels(self, ys, losses, where):
         """Class ids must be among the output's classes."""
-        shapes = [s.shape for s in self._output_specs() or ()]
         losses = [one for one in losses if one is not None]
-        if len(shapes) != len(losses):
-            return
-        for y, loss, shape in zip(ys, losses, shapes, strict=True):
-            name = loss if isinstance(loss, str) else getattr(loss, "__name__", type(loss).__name__)
-            if "sparse" not in name.lower() or y.size == 0 or getattr(loss, "ignore_class", None) is not None:
-                continue
-            classes, low, high = shape[-1], y.min(), y.max()
-            if low < 0 or high >= classes:
-                flat = y.reshape(len(y), -1)
-                row = int(np.argwhere((flat < 0) | (flat >= classes))[0][0])
+        for j, y in enumerate(ys):
+            classes = self._classes(j, losses)
+            at = -1 if classes is None else _core.first_outside(y, classes)
+            if at >= 0:
                 raise ValueError(
                     f"{where}: labels must be in 0..{classes - 1} (the model has {classes} outputs), "
-                    f"got {flat[row].max() if high >= classes else flat[row].min()} at row {row}"
+                    f"got {y.ravel()[at]} at row {at // max(y[0].size, 1)}"
                 )
 
     def _output_specs(self):
@@ -463,8 +474,17 @@ class Trainer:
             list_of.on_epoch_end(epoch, logs)
             if self.stop_training:
                 break
+        self._take_average()
         list_of.on_train_end(logs)
         return self.history
+
+    def _take_average(self):
+        """An optimizer that averages weights leaves their average in the model when training ends."""
+        state = self._state_of_optimizer
+        if getattr(self.optimizer, "use_ema", False) and state is not None and "average" in state.buffers:
+            for v in self.trainable_weights:
+                if v in state.store.offsets:
+                    v.value[...] = state.store.view(state.buffers["average"], v)
 
     def _validation(self, given):
         if given is None:
@@ -474,7 +494,7 @@ class Trainer:
         return self._dataset(given[0], given[1], given[2] if len(given) == 3 else None, "fit: validation_data")
 
     def _run_epoch(self, step, arrays, batch, rows, order, list_of):
-        step.bind([*arrays.x, *arrays.y, *arrays.weights])
+        data = [*arrays.x, *arrays.y, *arrays.weights]
         optimizer = self.optimizer
         done, one_by_one = 0, list_of is not None and list_of.has_train_batch_hooks
         hyper = optimizer.hyper(optimizer.step_count, -(-rows // batch)) if not optimizer.rate_is_called else None
@@ -489,9 +509,10 @@ class Trainer:
                 list_of.on_train_batch_begin(done // batch)
                 if step.version != graph.version():  # the callback changed the model
                     step = self._step("train", step.form, batch)
-                    step.bind([*arrays.x, *arrays.y, *arrays.weights])
-            went = step.core.run(done, end, batch, order=order, index=at, seed=self._seed, hyper=hyper[at - start :],
-                                 seconds=CHUNK_SECONDS)  # fmt: skip
+            with step.core:
+                step.bind(data)
+                went = step.core.run(done, end, batch, order=order, index=at, seed=self._seed,
+                                     hyper=hyper[at - start :], seconds=CHUNK_SECONDS)  # fmt: skip
             done += went
             optimizer.step_count = at + -(-went // batch)
             if list_of is not None:
@@ -537,7 +558,7 @@ class Trainer:
     def _test(self, arrays, batch_size=None, list_of=None, steps=None):
         batch = self._batch_size(batch_size, arrays.rows, "evaluate")
         step = self._step("test", self._form(arrays.x, arrays.y, arrays.weights), batch)
-        step.bind([*arrays.x, *arrays.y, *arrays.weights])
+        data = [*arrays.x, *arrays.y, *arrays.weights]
         rows = arrays.rows if steps is None else min(arrays.rows, steps * batch)
         one_by_one = list_of is not None and list_of.has_test_batch_hooks
         done = 0
@@ -545,7 +566,9 @@ class Trainer:
             if one_by_one:
                 list_of.on_test_batch_begin(done // batch)
             end = min(done + batch, rows) if one_by_one else rows
-            done += step.core.run(done, end, batch, seed=self._seed or 0, seconds=CHUNK_SECONDS)
+            with step.core:
+                step.bind(data)
+                done += step.core.run(done, end, batch, seed=self._seed or 0, seconds=CHUNK_SECONDS)
             if one_by_one:
                 list_of.on_test_batch_end((done - 1) // batch, self._logs())
             elif list_of is not None:
@@ -559,7 +582,7 @@ class Trainer:
             parts = [self.predict_on_batch(_unpack(b)[0]) for b in x]
             packed = [np.concatenate(leaves) for leaves in zip(*map(tree.flatten, parts), strict=True)]
             return tree.pack(tree.map_leaves(lambda t: None, parts[0]), packed)
-        xs = self._inputs(x, "predict")
+        xs = self._input_arrays(x, "predict")
         rows = Arrays(xs, [], [], "predict").rows
         batch = self._batch_size(batch_size, rows, "predict")
         step = self._step("predict", self._form(xs), batch)
@@ -569,15 +592,16 @@ class Trainer:
                                steps=-(-rows // batch))  # fmt: skip
         list_of.on_predict_begin()
         outputs = [np.empty((rows, *v.shape[1:]), step.dtype) for v in step.outputs]
-        step.bind(xs)
-        step.bind_outputs(outputs)
         one_by_one = list_of.has_predict_batch_hooks
         done = 0
         while done < rows:
             if one_by_one:
                 list_of.on_predict_batch_begin(done // batch)
             end = min(done + batch, rows) if one_by_one else rows
-            done += step.core.run(done, end, batch, seconds=CHUNK_SECONDS)
+            with step.core:
+                step.bind(xs)
+                step.bind_outputs(outputs)
+                done += step.core.run(done, end, batch, seconds=CHUNK_SECONDS)
             if one_by_one:
                 list_of.on_predict_batch_end((done - 1) // batch, {})
             else:
@@ -589,17 +613,28 @@ class Trainer:
 
     def train_on_batch(self, x, y=None, sample_weight=None, class_weight=None, return_dict=False):
         """One update on these samples. Returns the running loss, or [loss, metrics ...] (see `reset_metrics`)."""
-        self._need_compile("train_on_batch")
-        arrays = self._dataset(x, y, sample_weight, "train_on_batch", class_weight)
-        step = self._step("train", self._form(arrays.x, arrays.y, arrays.weights), arrays.rows)
-        step.bind([*arrays.x, *arrays.y, *arrays.weights])
         optimizer = self.optimizer
-        step.core.run(
-            0, arrays.rows, arrays.rows, index=optimizer.step_count, seed=self._seed, hyper=self._hyper_rows(1)
-        )
+        call = self._calls_made.get("train") if sample_weight is None and class_weight is None else None
+        if call is None or call[1] != graph.version() or not self._call_train(call[0], x, y):
+            self._need_compile("train_on_batch")
+            arrays = self._dataset(x, y, sample_weight, "train_on_batch", class_weight)
+            step = self._step("train", self._form(arrays.x, arrays.y, arrays.weights), arrays.rows)
+            rows, hyper = self._hyper_rows()
+            with step.core:
+                step.bind([*arrays.x, *arrays.y, *arrays.weights])
+                step.core.run(
+                    0, arrays.rows, arrays.rows, index=optimizer.step_count, seed=self._seed,
+                    hyper=hyper[rows : rows + 1],
+                )  # fmt: skip
+            self._calls_made["train"] = self._quick_call(step, arrays)
         optimizer.step_count += 1
-        logs = self._logs()
-        return logs if return_dict else _flat(logs)
+        if return_dict:
+            return self._logs()
+        return self._short_loss() if not self._metrics_made else _flat(self._logs())
+
+    def _call_train(self, call, x, y):
+        row, hyper = self._hyper_rows()
+        return call((x, y), self.optimizer.step_count, self._seed, hyper, row)
 
     def test_on_batch(self, x, y=None, sample_weight=None, return_dict=False):
         """Loss and metrics, running, with these samples added."""
@@ -611,16 +646,126 @@ class Trainer:
 
     def predict_on_batch(self, x):
         """The outputs for these samples in one step."""
-        xs = self._inputs(x, "predict_on_batch")
+        call = self._calls_made.get("predict")
+        if call is not None and call[1] == graph.version():
+            out = np.empty(call[2], call[3])
+            if call[0]((x, out)):
+                return out
+        xs = self._input_arrays(x, "predict_on_batch")
         rows = len(xs[0])
         if rows == 0:
             raise ValueError("predict_on_batch: the data is empty (0 samples)")
         step = self._step("predict", self._form(xs), rows)
         outputs = [np.empty((rows, *v.shape[1:]), step.dtype) for v in step.outputs]
-        step.bind(xs)
-        step.bind_outputs(outputs)
-        step.core.run(0, rows, rows)
+        with step.core:
+            step.bind(xs)
+            step.bind_outputs(outputs)
+            step.core.run(0, rows, rows)
+        if len(xs) == 1 and len(outputs) == 1 and step.structure is None:
+            forms = [
+                (_slot(step.slots[0]), 1, xs[0].dtype, xs[0].shape, None),
+                (step.store_at, 0, outputs[0].dtype, outputs[0].shape, None),
+            ]
+            call = _core.Call(step.core, forms, rows)
+            self._calls_made["predict"] = (call, step.version, outputs[0].shape, outputs[0].dtype)
         return tree.pack(step.structure, outputs)
+
+    def _quick_call(self, step, arrays):
+        """What train_on_batch uses for further batches of the same form: see `_core.Call`."""
+        if len(arrays.x) != 1 or len(arrays.y) != 1 or arrays.weights[0] is not None:
+            return None
+        x, y = arrays.x[0], arrays.y[0]
+        limit = 0 if y.dtype.kind == "f" else None
+        classes = self._classes(0)
+        if classes is not None:
+            limit = classes
+        forms = [
+            (_slot(step.slots[0]), 1, x.dtype, x.shape, None),
+            (_slot(step.slots[1]), 1, y.dtype, y.shape, limit),
+        ]
+        return _core.Call(step.core, forms, arrays.rows), step.version
+
+    def _short_loss(self):
+        """The running loss alone."""
+        if len(self._losses) > 1 or self._has_penalty or self._loss_factors[0] != 1.0:
+            return self._logs()["loss"]
+        total, count = self._first_tracker.tolist()
+        return total / count if count else 0.0
+
+    # ---- looking at it ----
+
+    def _any_step(self, mode, batch_size, where):
+        """The compiled step for made-up data of the model's own shapes (those it has seen, if it has)."""
+        for (known, _), step in self._steps.items():
+            if known == mode and step.version == graph.version() and batch_size in (None, step.capacity):
+                return step
+        specs = self.input_specs()
+        if specs is None:
+            raise RuntimeError(f"{where}: the model is not built yet: call it on data, or give it an Input")
+        batch = batch_size or 32
+        xs = [np.zeros((batch, *s.shape[1:]), np.int32 if s.dtype == "int32" else s.dtype) for s in specs]
+        if mode == "predict":
+            return self._step(mode, self._form(xs), batch)
+        self._need_compile(where)
+        ys = []
+        losses = [one for one in self._per_output(self.loss, len(self.output_names), "loss") if one is not None]
+        for j, t in enumerate(self._output_specs() or ()):
+            classes = self._classes(j, losses)
+            shape = t.shape[1:] if classes is None else t.shape[1:-1]
+            ys.append(np.zeros((batch, *shape), t.dtype if classes is None else np.int32))
+        return self._step(mode, self._form(xs, ys, [None] * len(ys)), batch)
+
+    def plan(self, mode="train", batch_size=None):
+        """The compiled step as a table: operations in order, shapes, places in memory, FLOPs, bytes."""
+        from fastnn.training.inspection import PlanTable
+
+        self._check_mode(mode, "plan")
+        step = self._any_step(mode, batch_size, "plan")
+        return PlanTable(step, batch_size or step.capacity)
+
+    def profile(self, mode="train", batch_size=None, steps=50):
+        """Runs the compiled step on zeros, on one thread and without changing the model, and returns the time of each
+        operation with its share of the machine's ceiling, measured in the same call."""
+        from fastnn.training.inspection import Profile, measure_ceiling
+
+        self._check_mode(mode, "profile")
+        step = self._any_step(mode, batch_size, "profile")
+        samples = batch_size or step.capacity
+        kept = self._everything()
+        arrays = [
+            None if v is None else np.zeros((samples, *v.shape[1:]), np.int32 if v.dtype == "int32" else v.dtype)
+            for v in [*step.inputs, *step.targets, *step.weights]
+        ]
+        best = None
+        hyper = self.optimizer.hyper(self.optimizer.step_count, 1) if mode == "train" else None
+        try:
+            with step.core:
+                step.bind(arrays)
+                step.bind_outputs([np.empty((samples, *v.shape[1:]), step.dtype) for v in step.outputs])
+                for _ in range(max(int(steps), 1)):
+                    times = np.zeros(step.core.count)
+                    step.core.run(0, samples, samples, seed=self._seed or 0, hyper=hyper, times=times)
+                    best = times if best is None else np.minimum(best, times)
+        finally:
+            for array, values in kept:
+                array[...] = values
+        return Profile(step, samples, best, measure_ceiling(step.dtype))
+
+    @staticmethod
+    def _check_mode(mode, where):
+        if mode not in ("train", "test", "predict"):
+            raise ValueError(f"{where}: mode must be 'train', 'test' or 'predict', got {mode!r}")
+
+    def _everything(self):
+        """All arrays that a step changes, with copies of their values."""
+        arrays = [v.value for v in self.weights]
+        if self._state_of_optimizer is not None:
+            arrays += list(self._state_of_optimizer.buffers.values())
+        if self._trackers:
+            arrays += [t.variable.value for t in [*self._trackers.values(), self._penalty]]
+        for m in self.metrics:
+            arrays += [v.value for v in m.variables]
+        return [(a, a.copy()) for a in arrays]
 
 
 class Batches:
@@ -667,6 +812,11 @@ def _unpack(batch):
 
 def _due(epoch, frequency):
     return (epoch + 1) in frequency if isinstance(frequency, (list, tuple, set)) else (epoch + 1) % frequency == 0
+
+
+def _slot(record):
+    """The record that loads an array, -1 where the model does not read it."""
+    return -1 if record is None else record
 
 
 def _flat(logs):

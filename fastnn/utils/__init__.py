@@ -10,6 +10,7 @@ __all__ = [
     "CustomObjectScope",
     "Progbar",
     "SeedGenerator",
+    "clear_session",
     "custom_object_scope",
     "deserialize_keras_object",
     "get_custom_objects",
@@ -24,6 +25,13 @@ __all__ = [
     "set_random_seed",
     "to_categorical",
 ]
+
+
+def clear_session():
+    """Names of new layers start again: dense, dense_1, ... Models that exist are not touched."""
+    from fastnn.layers.layer import reset_names
+
+    reset_names()
 
 
 def __getattr__(name):

@@ -18,9 +18,9 @@ ROWS = np.concatenate([rand(11, (4, 6), -4, 4), [[0.0] * 6, [30, -30, 0, 1, 1, 2
 ACTIVATIONS = {
     name: (name, {}, GRID)
     for name in (
-        "celu elu exponential gelu hard_shrink hard_sigmoid hard_silu hard_swish hard_tanh leaky_relu linear log_sigmoid "
-        "mish relu relu6 selu sigmoid silu soft_shrink softplus softsign sparse_plus sparse_sigmoid squareplus swish tanh "
-        "tanh_shrink"
+        "celu elu exponential gelu hard_shrink hard_sigmoid hard_silu hard_swish hard_tanh leaky_relu linear "
+        "log_sigmoid mish relu relu6 selu sigmoid silu soft_shrink softplus softsign sparse_plus "
+        "sparse_sigmoid squareplus swish tanh tanh_shrink"
     ).split()
 } | {
     "celu_alpha": ("celu", {"alpha": 0.5}, GRID),
@@ -179,7 +179,7 @@ METRICS = {
     "sensitivity_at_specificity": ("SensitivityAtSpecificity", {"specificity": 0.5}, "binary_column"),
     "specificity_at_sensitivity": ("SpecificityAtSensitivity", {"sensitivity": 0.5}, "binary_column"),
     "precision_at_recall": ("PrecisionAtRecall", {"recall": 0.5}, "binary_column"),
-    "recall_at_precision": ("RecallAtPrecision", {"precision": 0.6}, "binary_column"),
+    "recall_at_precision": ("RecallAtPrecision", {"precision": 0.57}, "binary_column"),
     "f1": ("F1Score", {}, "one_hot"),
     "f1_macro": ("F1Score", {"average": "macro"}, "one_hot"),
     "f1_micro_threshold": ("F1Score", {"average": "micro", "threshold": 0.4}, "binary"),
@@ -233,40 +233,40 @@ def integers(labels):
 # ---------------------------------------------------------------------------------------------------- schedules
 SCHEDULE_STEPS = np.arange(60)
 SCHEDULES = {
-    "exponential": ("ExponentialDecay", dict(initial_learning_rate=0.1, decay_steps=7, decay_rate=0.9)),
+    "exponential": ("ExponentialDecay", {"initial_learning_rate": 0.1, "decay_steps": 7, "decay_rate": 0.9}),
     "exponential_staircase": (
         "ExponentialDecay",
-        dict(initial_learning_rate=0.1, decay_steps=7, decay_rate=0.9, staircase=True),
+        {"initial_learning_rate": 0.1, "decay_steps": 7, "decay_rate": 0.9, "staircase": True},
     ),
-    "piecewise": ("PiecewiseConstantDecay", dict(boundaries=[5, 20, 21], values=[1.0, 0.5, 0.1, 0.02])),
-    "polynomial": ("PolynomialDecay", dict(initial_learning_rate=0.1, decay_steps=25)),
+    "piecewise": ("PiecewiseConstantDecay", {"boundaries": [5, 20, 21], "values": [1.0, 0.5, 0.1, 0.02]}),
+    "polynomial": ("PolynomialDecay", {"initial_learning_rate": 0.1, "decay_steps": 25}),
     "polynomial_power": (
         "PolynomialDecay",
-        dict(initial_learning_rate=0.1, decay_steps=25, end_learning_rate=0.01, power=2.0),
+        {"initial_learning_rate": 0.1, "decay_steps": 25, "end_learning_rate": 0.01, "power": 2.0},
     ),
     "polynomial_cycle": (
         "PolynomialDecay",
-        dict(initial_learning_rate=0.1, decay_steps=12, end_learning_rate=0.01, power=0.5, cycle=True),
+        {"initial_learning_rate": 0.1, "decay_steps": 12, "end_learning_rate": 0.01, "power": 0.5, "cycle": True},
     ),
-    "inverse_time": ("InverseTimeDecay", dict(initial_learning_rate=0.1, decay_steps=6, decay_rate=0.5)),
+    "inverse_time": ("InverseTimeDecay", {"initial_learning_rate": 0.1, "decay_steps": 6, "decay_rate": 0.5}),
     "inverse_time_staircase": (
         "InverseTimeDecay",
-        dict(initial_learning_rate=0.1, decay_steps=6, decay_rate=0.5, staircase=True),
+        {"initial_learning_rate": 0.1, "decay_steps": 6, "decay_rate": 0.5, "staircase": True},
     ),
-    "cosine": ("CosineDecay", dict(initial_learning_rate=0.1, decay_steps=40)),
-    "cosine_alpha": ("CosineDecay", dict(initial_learning_rate=0.1, decay_steps=40, alpha=0.1)),
+    "cosine": ("CosineDecay", {"initial_learning_rate": 0.1, "decay_steps": 40}),
+    "cosine_alpha": ("CosineDecay", {"initial_learning_rate": 0.1, "decay_steps": 40, "alpha": 0.1}),
     "cosine_warmup": (
         "CosineDecay",
-        dict(initial_learning_rate=0.0, decay_steps=40, alpha=0.1, warmup_target=0.1, warmup_steps=10),
+        {"initial_learning_rate": 0.0, "decay_steps": 40, "alpha": 0.1, "warmup_target": 0.1, "warmup_steps": 10},
     ),
-    "cosine_restarts": ("CosineDecayRestarts", dict(initial_learning_rate=0.1, first_decay_steps=8)),
+    "cosine_restarts": ("CosineDecayRestarts", {"initial_learning_rate": 0.1, "first_decay_steps": 8}),
     "cosine_restarts_options": (
         "CosineDecayRestarts",
-        dict(initial_learning_rate=0.1, first_decay_steps=8, t_mul=1.5, m_mul=0.8, alpha=0.05),
+        {"initial_learning_rate": 0.1, "first_decay_steps": 8, "t_mul": 1.5, "m_mul": 0.8, "alpha": 0.05},
     ),
     "cosine_restarts_equal": (
         "CosineDecayRestarts",
-        dict(initial_learning_rate=0.1, first_decay_steps=9, t_mul=1.0, m_mul=0.9),
+        {"initial_learning_rate": 0.1, "first_decay_steps": 9, "t_mul": 1.0, "m_mul": 0.9},
     ),
 }
 
@@ -274,26 +274,39 @@ SCHEDULES = {
 TORCH_SCHEDULES = {
     f"cyclic_{mode}": (
         "CyclicLR",
-        dict(
-            base_lr=0.01, max_lr=0.1, step_size_up=6, step_size_down=down, mode=mode, gamma=0.97, cycle_momentum=False
-        ),
+        {
+            "base_lr": 0.01,
+            "max_lr": 0.1,
+            "step_size_up": 6,
+            "step_size_down": down,
+            "mode": mode,
+            "gamma": 0.97,
+            "cycle_momentum": False,
+        },
         0.01,
     )
     for mode, down in (("triangular", None), ("triangular2", 9), ("exp_range", 4))
 } | {
-    "one_cycle": ("OneCycleLR", dict(max_lr=0.1, total_steps=60), 0.01),
+    "one_cycle": ("OneCycleLR", {"max_lr": 0.1, "total_steps": 60}, 0.01),
     "one_cycle_linear": (
         "OneCycleLR",
-        dict(max_lr=0.1, total_steps=60, pct_start=0.4, anneal_strategy="linear", div_factor=10.0, three_phase=True),
+        {
+            "max_lr": 0.1,
+            "total_steps": 60,
+            "pct_start": 0.4,
+            "anneal_strategy": "linear",
+            "div_factor": 10.0,
+            "three_phase": True,
+        },
         0.01,
     ),
-    "step": ("StepLR", dict(step_size=11, gamma=0.3), 0.1),
-    "multi_step": ("MultiStepLR", dict(milestones=[5, 20, 21], gamma=0.3), 0.1),
-    "exponential": ("ExponentialLR", dict(gamma=0.95), 0.1),
-    "cosine": ("CosineAnnealingLR", dict(T_max=20, eta_min=0.01), 0.1),
-    "warm_restarts": ("CosineAnnealingWarmRestarts", dict(T_0=8, eta_min=0.01), 0.1),
-    "warm_restarts_2": ("CosineAnnealingWarmRestarts", dict(T_0=6, T_mult=2), 0.1),
-    "polynomial": ("PolynomialLR", dict(total_iters=30, power=2.0), 0.1),
+    "step": ("StepLR", {"step_size": 11, "gamma": 0.3}, 0.1),
+    "multi_step": ("MultiStepLR", {"milestones": [5, 20, 21], "gamma": 0.3}, 0.1),
+    "exponential": ("ExponentialLR", {"gamma": 0.95}, 0.1),
+    "cosine": ("CosineAnnealingLR", {"T_max": 20, "eta_min": 0.01}, 0.1),
+    "warm_restarts": ("CosineAnnealingWarmRestarts", {"T_0": 8, "eta_min": 0.01}, 0.1),
+    "warm_restarts_2": ("CosineAnnealingWarmRestarts", {"T_0": 6, "T_mult": 2}, 0.1),
+    "polynomial": ("PolynomialLR", {"total_iters": 30, "power": 2.0}, 0.1),
 }
 
 # ---------------------------------------------------------------------------------------------------- optimizers
@@ -382,48 +395,48 @@ def make_optimizer(keras, name):
     return getattr(keras.optimizers, cls)(**config)
 
 
-# name -> (torch class, torch arguments, (Keras class, arguments) of the same update, or None where Keras has no such form)
+# name -> (torch class, its arguments, (Keras class, arguments) of the same update or None where Keras has no such form)
 TORCH_OPTIMIZERS = {
-    "sgd": ("SGD", dict(lr=0.1), ("SGD", dict(learning_rate=0.1))),
-    "sgd_momentum": ("SGD", dict(lr=0.1, momentum=0.9), ("SGD", dict(learning_rate=0.1, momentum=0.9))),
+    "sgd": ("SGD", {"lr": 0.1}, ("SGD", {"learning_rate": 0.1})),
+    "sgd_momentum": ("SGD", {"lr": 0.1, "momentum": 0.9}, ("SGD", {"learning_rate": 0.1, "momentum": 0.9})),
     "sgd_nesterov": (
         "SGD",
-        dict(lr=0.1, momentum=0.9, nesterov=True),
-        ("SGD", dict(learning_rate=0.1, momentum=0.9, nesterov=True)),
+        {"lr": 0.1, "momentum": 0.9, "nesterov": True},
+        ("SGD", {"learning_rate": 0.1, "momentum": 0.9, "nesterov": True}),
     ),
-    "sgd_dampening": ("SGD", dict(lr=0.1, momentum=0.9, dampening=0.3), None),
-    "sgd_l2": ("SGD", dict(lr=0.1, momentum=0.9, weight_decay=0.05), None),
-    "adam": ("Adam", dict(lr=0.01), None),
-    "adam_no_eps": ("Adam", dict(lr=0.01, eps=1e-30), ("Adam", dict(learning_rate=0.01, epsilon=1e-30))),
-    "adam_amsgrad": ("Adam", dict(lr=0.01, amsgrad=True), None),
-    "adam_l2": ("Adam", dict(lr=0.01, weight_decay=0.05), None),
-    "adamw": ("AdamW", dict(lr=0.01), None),
+    "sgd_dampening": ("SGD", {"lr": 0.1, "momentum": 0.9, "dampening": 0.3}, None),
+    "sgd_l2": ("SGD", {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.05}, None),
+    "adam": ("Adam", {"lr": 0.01}, None),
+    "adam_no_eps": ("Adam", {"lr": 0.01, "eps": 1e-30}, ("Adam", {"learning_rate": 0.01, "epsilon": 1e-30})),
+    "adam_amsgrad": ("Adam", {"lr": 0.01, "amsgrad": True}, None),
+    "adam_l2": ("Adam", {"lr": 0.01, "weight_decay": 0.05}, None),
+    "adamw": ("AdamW", {"lr": 0.01}, None),
     "adamw_no_eps": (
         "AdamW",
-        dict(lr=0.01, eps=1e-30, weight_decay=0.1),
-        ("AdamW", dict(learning_rate=0.01, epsilon=1e-30, weight_decay=0.1)),
+        {"lr": 0.01, "eps": 1e-30, "weight_decay": 0.1},
+        ("AdamW", {"learning_rate": 0.01, "epsilon": 1e-30, "weight_decay": 0.1}),
     ),
-    "nadam": ("NAdam", dict(lr=0.01), None),
+    "nadam": ("NAdam", {"lr": 0.01}, None),
     "nadam_no_eps": (
         "NAdam",
-        dict(lr=0.01, eps=1e-30, momentum_decay=1.0),
-        ("Nadam", dict(learning_rate=0.01, epsilon=1e-30)),
+        {"lr": 0.01, "eps": 1e-30, "momentum_decay": 1.0},
+        ("Nadam", {"learning_rate": 0.01, "epsilon": 1e-30}),
     ),
-    "adamax": ("Adamax", dict(lr=0.01), None),
-    "adamax_no_eps": ("Adamax", dict(lr=0.01, eps=1e-30), ("Adamax", dict(learning_rate=0.01, epsilon=1e-30))),
-    "rmsprop": ("RMSprop", dict(lr=0.01), None),
+    "adamax": ("Adamax", {"lr": 0.01}, None),
+    "adamax_no_eps": ("Adamax", {"lr": 0.01, "eps": 1e-30}, ("Adamax", {"learning_rate": 0.01, "epsilon": 1e-30})),
+    "rmsprop": ("RMSprop", {"lr": 0.01}, None),
     "rmsprop_no_eps": (
         "RMSprop",
-        dict(lr=0.01, alpha=0.9, eps=1e-30, momentum=0.5),
-        ("RMSprop", dict(learning_rate=0.01, rho=0.9, epsilon=1e-30, momentum=0.5)),
+        {"lr": 0.01, "alpha": 0.9, "eps": 1e-30, "momentum": 0.5},
+        ("RMSprop", {"learning_rate": 0.01, "rho": 0.9, "epsilon": 1e-30, "momentum": 0.5}),
     ),
-    "rmsprop_centered": ("RMSprop", dict(lr=0.01, centered=True, momentum=0.5), None),
-    "adadelta": ("Adadelta", dict(), ("Adadelta", dict(learning_rate=1.0, rho=0.9, epsilon=1e-6))),
-    "adagrad": ("Adagrad", dict(lr=0.1), None),
-    "adagrad_decay": ("Adagrad", dict(lr=0.1, lr_decay=0.1), None),
+    "rmsprop_centered": ("RMSprop", {"lr": 0.01, "centered": True, "momentum": 0.5}, None),
+    "adadelta": ("Adadelta", {}, ("Adadelta", {"learning_rate": 1.0, "rho": 0.9, "epsilon": 1e-6})),
+    "adagrad": ("Adagrad", {"lr": 0.1}, None),
+    "adagrad_decay": ("Adagrad", {"lr": 0.1, "lr_decay": 0.1}, None),
     "adagrad_no_eps": (
         "Adagrad",
-        dict(lr=0.1, eps=1e-30, initial_accumulator_value=0.1),
-        ("Adagrad", dict(learning_rate=0.1, epsilon=1e-30, initial_accumulator_value=0.1)),
+        {"lr": 0.1, "eps": 1e-30, "initial_accumulator_value": 0.1},
+        ("Adagrad", {"learning_rate": 0.1, "epsilon": 1e-30, "initial_accumulator_value": 0.1}),
     ),
 }

@@ -1,8 +1,8 @@
 """How the recorded numbers are asked of fastnn, through the public API alone.
 
 Gradients come out of one step of plain gradient descent at learning rate one: what a weight lost is its gradient. An
-input becomes a weight by a bias-free Dense layer on the identity matrix in front. ``GOLDEN_SUBJECT=keras`` runs the tests
-on Keras itself, which checks the tests.
+input becomes a weight by a bias-free Dense layer on the identity matrix in front. ``GOLDEN_SUBJECT=keras`` runs the
+tests on Keras itself, which checks the tests.
 """
 
 import contextlib
@@ -17,11 +17,11 @@ if keras.__name__ == "keras" and keras.backend.backend() == "jax":
 
 DTYPES = ("float64", "float32")
 
-# Recorded in float64. A float64 subject differs by the order of its sums and the last bits of exp and log; a float32 one
-# by some ten roundings of 6e-8 on numbers of size one, and by cancellation where a gradient is a difference of weights.
-SINGLE = {"float64": dict(rtol=1e-9, atol=1e-11), "float32": dict(rtol=3e-5, atol=1e-5)}
+# Recorded in float64. A float64 subject differs by the order of its sums and the last bits of exp and log; a float32
+# one by some ten roundings of 6e-8 on numbers of size one, and by cancellation where gradients are differences.
+SINGLE = {"float64": {"rtol": 1e-9, "atol": 1e-11}, "float32": {"rtol": 3e-5, "atol": 1e-5}}
 # Thirty steps, or three epochs: each step adds its roundings and Adam divides small gradients by small numbers.
-REPEATED = {"float64": dict(rtol=1e-8, atol=1e-9), "float32": dict(rtol=1e-3, atol=1e-4)}
+REPEATED = {"float64": {"rtol": 1e-8, "atol": 1e-9}, "float32": {"rtol": 1e-3, "atol": 1e-4}}
 
 
 @contextlib.contextmanager

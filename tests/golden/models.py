@@ -66,10 +66,10 @@ def residual(keras):
 
 
 def case(build, loss, optimizer, fit=None, metrics=(), x=X, y=TARGETS, seed=900, **compile_options):
-    return dict(
-        build=build, loss=loss, optimizer=optimizer, fit=fit or {}, metrics=metrics, x=x, y=y, seed=seed,
-        compile=compile_options,
-    )  # fmt: skip
+    return {
+        "build": build, "loss": loss, "optimizer": optimizer, "fit": fit or {}, "metrics": metrics, "x": x, "y": y,
+        "seed": seed, "compile": compile_options,
+    }  # fmt: skip
 
 
 def optimizer_of(keras, name, options):

@@ -5,6 +5,7 @@ float64. They serve where TensorFlow cannot (grouped convolutions on the CPU) an
 three differ. See README.md beside this file.
 """
 
+import functools
 import json
 import os
 import subprocess
@@ -27,6 +28,17 @@ if BACKEND == "jax":
     import jax
 
     jax.config.update("jax_enable_x64", True)
+if BACKEND == "tensorflow":
+    import tensorflow as tf
+    from keras.src.backend.tensorflow import core
+
+    plain_cast = core.cast
+
+    def cast(x, dtype):
+        """A Python number straight to ``dtype``: tf.cast goes by float32, and 0.9 becomes 0.89999998."""
+        return tf.constant(x, dtype) if isinstance(x, (int, float)) and "float" in str(dtype) else plain_cast(x, dtype)
+
+    core.cast = cast
 keras.config.set_floatx("float64")
 ABOUT = {"library": "keras", "version": keras.__version__, "backend": BACKEND, "dtype": "float64"}
 
@@ -46,8 +58,6 @@ def value_and_gradient(function, x):
         return numpy(value), numpy(tensor.grad)
     if BACKEND == "jax":
         return numpy(function(x)), numpy(jax.grad(lambda t: function(t).sum())(x))
-    import tensorflow as tf
-
     with tf.GradientTape() as tape:
         tensor = tf.constant(x)
         tape.watch(tensor)
@@ -59,10 +69,10 @@ def value_and_gradient(function, x):
 def activations():
     out = {}
     for name, (function, kwargs, x) in cases.ACTIVATIONS.items():
-        function = getattr(keras.activations, function)
+        function = functools.partial(getattr(keras.activations, function), **kwargs)
         weight = keras.ops.convert_to_tensor(cases.activation_weight(name))
-        out[f"{name}/value"] = numpy(function(keras.ops.convert_to_tensor(x), **kwargs))
-        _, out[f"{name}/gradient/{BACKEND}"] = value_and_gradient(lambda t: function(t, **kwargs) * weight, x)
+        out[f"{name}/value"] = numpy(function(keras.ops.convert_to_tensor(x)))
+        _, out[f"{name}/gradient/{BACKEND}"] = value_and_gradient(lambda t, f=function, w=weight: f(t) * w, x)
     return out
 
 
@@ -80,7 +90,7 @@ def losses():
                 loss = getattr(keras.losses, cls)(**config, reduction=None if reduction == "none" else reduction)
                 out[f"{tag}/{reduction}"] = numpy(loss(y_true, y_pred, sample_weight=weights))
             loss = getattr(keras.losses, cls)(**config)
-            _, gradient = value_and_gradient(lambda t: loss(y_true, t, sample_weight=weights), y_pred)
+            _, gradient = value_and_gradient(functools.partial(loss, y_true, sample_weight=weights), y_pred)
             out[f"{tag}/gradient"] = gradient
     return out
 
@@ -93,7 +103,11 @@ def metrics():
                 continue
             metric = getattr(keras.metrics, cls)(**config)
             for i, (args, kwargs) in enumerate(cases.metric_updates(name, weighted)):
-                metric.update_state(*args, **kwargs)
+                try:
+                    metric.update_state(*args, **kwargs)
+                except Exception as error:
+                    print(f"{name}: not with {BACKEND}: {type(error).__name__}", file=sys.stderr)
+                    break
                 out[f"{name}/{'weighted' if weighted else 'plain'}/{i}"] = numpy(metric.result())
     return out
 
@@ -126,6 +140,8 @@ def optimizers():
 
 
 def training():
+    if BACKEND == "tensorflow":
+        tf.config.run_functions_eagerly(True)  # tracing takes longer than these few steps
     out = {}
     for name in models.CASES:
         keras.utils.clear_session()
@@ -145,8 +161,6 @@ def layer_gradients(layer, name, arrays):
         output = layers.apply(layer, name, tensors)
         (output * torch.tensor(layers.cotangent(tuple(output.shape)))).sum().backward()
         return output.detach(), [t.grad for t in tensors if t.requires_grad], [v.value.grad for v in trained]
-    import tensorflow as tf
-
     tensors = [tf.constant(a) for a in arrays]
     with tf.GradientTape() as tape:
         for tensor in tensors:
@@ -232,7 +246,7 @@ def main(families):
     makers = {
         "activations": record_activations,
         "losses": losses,
-        "metrics": lambda: by_backend("torch", "--metrics"),  # TensorFlow's in_top_k has no float64
+        "metrics": lambda: by_backend("torch", "--metrics") | metrics(),  # TensorFlow's in_top_k has no float64
         "schedules": schedules,
         "optimizers": optimizers,
         "training": training,

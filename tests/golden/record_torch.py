@@ -1,4 +1,4 @@
-"""Record PyTorch's optimizers and schedules: ``python tests/golden/record_torch.py``. See README.md beside this file."""
+"""Record PyTorch's optimizers and schedules: ``python tests/golden/record_torch.py``. See README.md beside it."""
 
 import sys
 import warnings

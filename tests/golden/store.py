@@ -35,5 +35,5 @@ def load(name):
 
 
 def rand(seed, shape, low=-1.0, high=1.0):
-    """Uniform float64 numbers. ``RandomState`` on purpose: NumPy keeps its streams frozen, so inputs need no storing."""
+    """Uniform float64 numbers. ``RandomState`` on purpose: NumPy keeps its streams frozen: inputs need no storing."""
     return np.random.RandomState(seed).uniform(low, high, shape)

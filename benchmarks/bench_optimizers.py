@@ -1,0 +1,179 @@
+"""Parameter updates: ns a parameter and share of the same-traffic bandwidth ceiling, against torch fused and NumPy.
+
+    taskset -c 1 python benchmarks/bench_optimizers.py [--sizes 10000,1000000] [--threads 1] [--only adam,sgd]
+
+The ceiling is a plain C loop over the same arrays with the same reads and writes and hardly any arithmetic, compiled
+here with `cc -O3 -march=native`. All contestants are interleaved round by round; best of the rounds. torch and the
+compiler are optional.
+"""
+
+import argparse
+import ctypes
+import os
+import subprocess
+import tempfile
+import time
+
+import numpy as np
+
+from fastnn import _core, optimizers
+
+STREAMS = r"""
+#include <stddef.h>
+void streams(float *restrict p, const float *restrict g, float *restrict a, float *restrict b, float *restrict c,
+             ptrdiff_t n, int slots)
+{
+    const float s = 1e-9f;
+    if (slots == 0)
+        for (ptrdiff_t j = 0; j < n; j++) p[j] += s * g[j];
+    else if (slots == 1)
+        for (ptrdiff_t j = 0; j < n; j++) { a[j] += s * g[j]; p[j] += s * a[j]; }
+    else if (slots == 2)
+        for (ptrdiff_t j = 0; j < n; j++) { a[j] += s * g[j]; b[j] += s * g[j]; p[j] += s * a[j]; }
+    else
+        for (ptrdiff_t j = 0; j < n; j++) { a[j] += s * g[j]; b[j] += s * g[j]; c[j] += s * g[j]; p[j] += s * a[j]; }
+}
+"""
+
+CASES = {
+    "sgd": (optimizers.SGD(0.01), ("SGD", {"lr": 0.01})),
+    "momentum": (optimizers.SGD(0.01, momentum=0.9), ("SGD", {"lr": 0.01, "momentum": 0.9})),
+    "nesterov": (
+        optimizers.SGD(0.01, momentum=0.9, nesterov=True),
+        ("SGD", {"lr": 0.01, "momentum": 0.9, "nesterov": True}),
+    ),
+    "adam": (optimizers.Adam(), ("Adam", {"lr": 0.001})),
+    "adamw": (optimizers.AdamW(weight_decay=0.01), ("AdamW", {"lr": 0.001, "weight_decay": 0.01})),
+    "amsgrad": (optimizers.Adam(amsgrad=True), ("Adam", {"lr": 0.001, "amsgrad": True})),
+    "rmsprop": (optimizers.RMSprop(), ("RMSprop", {"lr": 0.001})),
+    "adagrad": (optimizers.Adagrad(), ("Adagrad", {"lr": 0.001})),
+    "adadelta": (optimizers.Adadelta(), ("Adadelta", {})),
+    "adamax": (optimizers.Adamax(), ("Adamax", {})),
+    "nadam": (optimizers.Nadam(), ("NAdam", {})),
+    "lion": (optimizers.Lion(), None),
+}
+
+
+def compile_streams():
+    """The ceiling's loop as a ctypes function, or None without a compiler."""
+    folder = tempfile.mkdtemp()
+    source, library = os.path.join(folder, "streams.c"), os.path.join(folder, "streams.so")
+    with open(source, "w") as f:
+        f.write(STREAMS)
+    command = ["cc", "-O3", "-march=native", "-mprefer-vector-width=512", "-shared", "-fPIC", source, "-o", library]
+    try:
+        subprocess.run(command, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    function = ctypes.CDLL(library).streams
+    function.argtypes = [ctypes.c_void_p] * 5 + [ctypes.c_ssize_t, ctypes.c_int]
+    return function
+
+
+def contestants(name, size, streams):
+    """(label, function of no arguments) for one optimizer and size, each on arrays of its own."""
+    optimizer, torch_form = CASES[name]
+    rng = np.random.default_rng(0)
+
+    def arrays(count):
+        out = [_core.empty((size,), np.float32) for _ in range(count)]
+        out[0][:] = rng.standard_normal(size)
+        out[1][:] = rng.standard_normal(size)
+        for x in out[2:]:
+            x[:] = 0.1
+        return out
+
+    slots = optimizer.slot_names
+    data = dict(zip(("param", "grad", *slots), arrays(2 + len(slots)), strict=True))
+    (record,) = optimizer.program([optimizers.Range(0, size)])
+    operands = tuple(data[o.role] for o in record.operands)
+    hyper = optimizer.hyper(10, 1)[0]
+
+    def fastnn():
+        _core.run(record.kernel, False, operands, record.ints, record.reals, cost=record.cost, hyper=hyper)
+
+    yield "fastnn", fastnn
+    if streams:
+        own = arrays(5)
+        addresses = [x.ctypes.data for x in own]
+        yield "ceiling", lambda own=own: streams(*addresses, size, len(slots))
+    try:
+        import torch
+    except ImportError:
+        torch = None
+    if torch and torch_form:
+        torch.set_num_threads(_core.get_threads())
+        p, g = (torch.from_numpy(x) for x in arrays(2))
+        p = torch.nn.Parameter(p)
+        p.grad = g
+        cls, kwargs = getattr(torch.optim, torch_form[0]), torch_form[1]
+        try:
+            theirs = cls([p], fused=True, **kwargs)
+            label = "torch fused"
+        except (TypeError, RuntimeError):
+            theirs = cls([p], foreach=True, **kwargs)
+            label = "torch foreach"
+        yield label, theirs.step
+    if name == "adam":
+        p, g, m, v, x, y = arrays(6)
+
+        def numpy():
+            np.multiply(m, 0.9, out=m)
+            np.multiply(g, 0.1, out=x)
+            np.add(m, x, out=m)
+            np.multiply(g, g, out=x)
+            np.multiply(x, 0.001, out=x)
+            np.multiply(v, 0.999, out=v)
+            np.add(v, x, out=v)
+            np.sqrt(v, out=x)
+            np.add(x, 1e-7, out=x)
+            np.multiply(m, 0.001, out=y)
+            np.divide(y, x, out=y)
+            np.subtract(p, y, out=p)
+
+        yield "numpy", numpy
+
+
+def measure(functions, seconds):
+    """Best seconds of each function, called in turn."""
+    best, repeats = {}, {}
+    for label, f in functions:
+        f()
+        start = time.perf_counter()
+        f()
+        repeats[label] = max(1, int(2e-4 / max(time.perf_counter() - start, 1e-7)))
+        best[label] = float("inf")
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        for label, f in functions:
+            start = time.perf_counter()
+            for _ in range(repeats[label]):
+                f()
+            best[label] = min(best[label], (time.perf_counter() - start) / repeats[label])
+    return best
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sizes", default="10000,100000,1000000,10000000")
+    parser.add_argument("--only", default=",".join(CASES))
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--seconds", type=float, default=1.0, help="for each optimizer and size")
+    args = parser.parse_args()
+    _core.set_threads(args.threads)
+    streams = compile_streams() if args.threads == 1 else None
+    print(f"{_core.cpu()['name']}, {_core.isa()}, {args.threads} thread(s), float32; us a step")
+    for name in args.only.split(","):
+        for size in (int(s) for s in args.sizes.split(",")):
+            best = measure(list(contestants(name, size, streams)), args.seconds)
+            parts = [f"{label} {seconds * 1e6:10.2f}" for label, seconds in best.items()]
+            if "ceiling" in best:
+                parts.append(f"{100 * best['ceiling'] / best['fastnn']:4.0f} % of the ceiling")
+            others = [s for label, s in best.items() if label not in ("fastnn", "ceiling")]
+            if others:
+                parts.append(f"{min(others) / best['fastnn']:.2f} x the best other")
+            print(f"{name:9} {size:9}  " + "  ".join(parts), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,134 @@
+"""Activations against NumPy formulas in float64, at once and in a plan, and their gradients."""
+
+import numpy as np
+import pytest
+from compiled import central, run
+from scipy import special
+
+from fastnn import activations, saving
+
+X = np.array([[-9.3, -4.2, -3.1, -1.7, -0.8, -0.31, -0.02], [0.04, 0.33, 0.71, 1.2, 2.4, 3.3, 8.9]])
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def softplus(x):
+    return np.logaddexp(x, 0)
+
+
+def softmax(x):
+    e = np.exp(x - x.max(-1, keepdims=True))
+    return e / e.sum(-1, keepdims=True)
+
+
+def sparsemax(x):
+    rows = []
+    for row in x:
+        z = np.sort(row)[::-1]
+        total = np.cumsum(z)
+        k = np.flatnonzero(1 + np.arange(1, len(z) + 1) * z > total)[-1] + 1
+        rows.append(np.maximum(row - (total[k - 1] - 1) / k, 0))
+    return np.array(rows)
+
+
+def relu(x, slope, largest, threshold):
+    y = np.where(x >= largest, largest, np.where(x > threshold, x, slope * (x - threshold)))
+    return y
+
+
+CASES = {
+    "relu": ({}, lambda x: np.maximum(x, 0)),
+    "relu-slope": ({"negative_slope": 0.1}, lambda x: np.where(x > 0, x, 0.1 * x)),
+    "relu-max": ({"max_value": 2.0}, lambda x: np.clip(x, 0, 2)),
+    "relu-6": ({"max_value": 6}, lambda x: np.clip(x, 0, 6)),
+    "relu-threshold": ({"threshold": 0.5}, lambda x: np.where(x > 0.5, x, 0)),
+    "relu-all": ({"negative_slope": 0.2, "max_value": 3.0, "threshold": 0.6}, lambda x: relu(x, 0.2, 3.0, 0.6)),
+    "leaky_relu": ({}, lambda x: np.where(x > 0, x, 0.2 * x)),
+    "relu6": ({}, lambda x: np.clip(x, 0, 6)),
+    "elu": ({"alpha": 0.7}, lambda x: np.where(x > 0, x, 0.7 * np.expm1(x))),
+    "celu": ({"alpha": 0.7}, lambda x: np.where(x > 0, x, 0.7 * np.expm1(x / 0.7))),
+    "selu": ({}, lambda x: 1.0507009873554805 * np.where(x > 0, x, 1.6732632423543772 * np.expm1(x))),
+    "sigmoid": ({}, sigmoid),
+    "tanh": ({}, np.tanh),
+    "tanh_shrink": ({}, lambda x: x - np.tanh(x)),
+    "softplus": ({}, softplus),
+    "softsign": ({}, lambda x: x / (1 + abs(x))),
+    "soft_shrink": ({}, lambda x: np.sign(x) * np.maximum(abs(x) - 0.5, 0)),
+    "hard_shrink": ({}, lambda x: np.where(abs(x) > 0.5, x, 0)),
+    "hard_sigmoid": ({}, lambda x: np.clip(x + 3, 0, 6) / 6),
+    "hard_silu": ({}, lambda x: x * np.clip(x + 3, 0, 6) / 6),
+    "hard_tanh": ({}, lambda x: np.clip(x, -1, 1)),
+    "silu": ({}, lambda x: x * sigmoid(x)),
+    "gelu": ({}, lambda x: x * special.ndtr(x)),
+    "gelu-tanh": (
+        {"approximate": True},
+        lambda x: 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))),
+    ),
+    "exponential": ({}, np.exp),
+    "mish": ({}, lambda x: x * np.tanh(softplus(x))),
+    "log_sigmoid": ({}, lambda x: -softplus(-x)),
+    "linear": ({}, lambda x: x),
+    "squareplus": ({}, lambda x: (x + np.sqrt(x * x + 4)) / 2),
+    "threshold": ({"threshold": 0.5, "default_value": -2.0}, lambda x: np.where(x > 0.5, x, -2.0)),
+    "sparse_plus": ({}, lambda x: np.where(x <= -1, 0, np.where(x >= 1, x, (x + 1) ** 2 / 4))),
+    "sparse_sigmoid": ({}, lambda x: np.clip((x + 1) / 2, 0, 1)),
+    "sparsemax": ({}, sparsemax),
+    "softmax": ({}, softmax),
+    "log_softmax": ({}, lambda x: np.log(softmax(x))),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_values_and_gradients(name):
+    options, formula = CASES[name]
+    f = getattr(activations, name.split("-")[0])
+    want = formula(X)
+    np.testing.assert_allclose(f(X, **options), want, rtol=1e-12, atol=1e-14)
+    np.testing.assert_allclose(f(X.astype(np.float32), **options), want, rtol=3e-6, atol=1e-6)
+    weights = np.random.default_rng(0).normal(size=want.shape)
+    if name == "linear":
+        return
+    got, (gradient,) = run(lambda x: f(x, **options), [X], gradient=weights)
+    np.testing.assert_allclose(got, want, rtol=1e-12, atol=1e-14)
+    np.testing.assert_allclose(gradient, central(formula, X, weights), rtol=1e-6, atol=1e-7)
+
+
+def test_glu():
+    x = np.arange(12.0).reshape(2, 6) / 5 - 1
+    want = x[:, :3] * sigmoid(x[:, 3:])
+    np.testing.assert_allclose(activations.glu(x), want, rtol=1e-12)
+    np.testing.assert_allclose(run(activations.glu, [x]), want, rtol=1e-12)
+    with pytest.raises(ValueError, match="even extent"):
+        activations.glu(x[:, :5])
+
+
+def test_axis():
+    x = np.random.default_rng(1).normal(size=(2, 3, 4))
+    np.testing.assert_allclose(activations.softmax(x, axis=1).sum(axis=1), 1.0, rtol=1e-12)
+    np.testing.assert_allclose(activations.sparsemax(x, axis=1).sum(axis=1), 1.0, rtol=1e-12)
+
+
+def test_by_name():
+    assert activations.get(None) is activations.linear
+    assert activations.get("swish") is activations.silu
+    assert activations.get("relu") is activations.relu
+    own = abs
+    assert activations.get(own) is own
+    for name in ("relu", "gelu", "silu", "softmax"):
+        f = activations.get(name)
+        assert activations.serialize(f) == name
+        assert activations.deserialize(name) is f
+    with pytest.raises(ValueError, match=r"rleu.*relu"):
+        activations.get("rleu")
+    with pytest.raises(TypeError, match="activation"):
+        activations.get(3)
+
+
+def test_own_activation_is_saved_by_its_registered_name():
+    @saving.register_keras_serializable("tests", "twice")
+    def twice(x):
+        return 2 * x
+
+    assert activations.deserialize(activations.serialize(twice)) is twice

@@ -1,0 +1,112 @@
+"""The command line, run in this process: results, files, and one line for each mistake."""
+
+import os
+
+import numpy as np
+import pytest
+
+import fastnn
+from fastnn.__main__ import main
+from fastnn.saving import save_state
+
+
+def run(capsys, *arguments):
+    try:
+        code = main(list(arguments))
+    except SystemExit as end:
+        code = end.code
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["train", "--data", "nope"], "--data nope: unknown data set; expected digits, mnist"),
+        (["train", "--data", "nope.csv"], "--data nope.csv: there is no such file"),
+        (["train", "--model", "64-x"], "--model must be hidden sizes"),
+        (["train", "--model", "0"], "--model must be hidden sizes"),
+        (["train", "--epochs", "0"], "--epochs: must be at least 1, got 0"),
+        (["train", "--epochs", "x"], "--epochs: invalid"),
+        (["train", "--learning-rate", "0"], "--learning-rate must be greater than 0"),
+        (["train", "--learning-rate", "-1"], "--learning-rate: must be a number from 0 on"),
+        (["train", "--dropout", "1"], "--dropout must be in [0, 1), got 1"),
+        (["train", "--seed", "-1"], "--seed must not be negative"),
+        (["inspect", "nope"], "there is no file nope"),
+        (["bench", "--only", "nothing like it"], "no case has"),
+        (["bench", "--peers", "abacus"], "unknown peers abacus"),
+        (["dance"], "invalid choice"),
+    ],
+)
+def test_mistakes(capsys, arguments, message):
+    code, _, err = run(capsys, *arguments)
+    assert code == 2
+    assert message in err and err.count("\n") == 1
+
+
+def test_broken_table(capsys, tmp_path):
+    (tmp_path / "a.csv").write_text("a,b,k\n1,2,x\n1,oops,y\n")
+    code, _, err = run(capsys, "train", "--data", str(tmp_path / "a.csv"), "--output", str(tmp_path / "out"))
+    assert code == 2 and "line 3, column 1 (b): 'oops' is not a number" in err and err.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_info(capsys):
+    code, out, _ = run(capsys, "info")
+    assert code == 0
+    for word in (fastnn.__version__, "instruction set", "threads", "processor", "caches", "compiler"):
+        assert word in out
+
+
+def test_inspect(capsys, tmp_path):
+    path = tmp_path / "a.safetensors"
+    save_state(path, {"weights/k": np.zeros((2, 3), np.float32)}, {"epoch": 3})
+    code, out, _ = run(capsys, "inspect", str(path))
+    assert code == 0 and "weights/k  F32       (2, 3)" in out and "parameters: 6" in out and "also holds: epoch" in out
+    path.write_bytes(b"damaged")
+    code, _, err = run(capsys, "inspect", str(path))
+    assert code == 2 and "not a valid safetensors file" in err
+
+
+def test_train_digits(capsys, tmp_path):
+    code, out, err = run(capsys, "train", "--quiet", "--output", str(tmp_path))
+    assert (code, err) == (0, "")
+    assert out.startswith("test accuracy: ") and float(out.split()[2]) >= 97.0
+    model = fastnn.models.load_model(tmp_path / "model.safetensors")
+    _, (x, y) = fastnn.datasets.digits.load_data()
+    accuracy = np.mean(model.predict(x.astype(np.float32), verbose=0).argmax(axis=1) == y)  # raw pixels
+    assert accuracy == pytest.approx(float(out.split()[2]) / 100, abs=1e-4)
+    assert "model.safetensors" in os.listdir(tmp_path)
+
+
+def test_train_is_reproducible(capsys, tmp_path):
+    files = []
+    for threads in ("1", "2"):
+        folder = tmp_path / threads
+        arguments = ["--epochs", "2", "--dropout", "0.2", "--threads", threads, "--output", str(folder), "--quiet"]
+        assert run(capsys, "train", *arguments)[0] == 0
+        files.append((folder / "model.safetensors").read_bytes())
+    assert files[0] == files[1]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_train_regression(capsys, tmp_path, dtype):
+    rng = np.random.default_rng(0)
+    x = rng.normal(5, [1, 100, 0.01], (300, 3))
+    y = 1e5 + 2e4 * (x[:, 0] - 5) + 1e2 * (x[:, 1] - 5)
+    np.savetxt(tmp_path / "a.csv", np.column_stack([x, y]), "%.9g", ",", header="a,b,c,price", comments="")
+    arguments = ["--data", str(tmp_path / "a.csv"), "--model", "linear", "--learning-rate", "0.02", "--dtype", dtype]
+    code, out, err = run(capsys, "train", *arguments, "--epochs", "60", "--quiet", "--output", str(tmp_path / "out"))
+    assert (code, err) == (0, "")
+    assert float(out.split()[2]) < 500  # the target's standard deviation is 22,000
+
+
+def test_train_npz(capsys, tmp_path):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(200, 4)).astype(np.float32)
+    y = np.where(x[:, 0] > 0, 7, 3)
+    np.savez(tmp_path / "a.npz", x_train=x[:150], y_train=y[:150], x_test=x[150:], y_test=y[150:])
+    arguments = ["--data", str(tmp_path / "a.npz"), "--model", "8", "--learning-rate", "0.01", "--patience", "5"]
+    code, out, err = run(capsys, "train", *arguments, "--output", str(tmp_path / "out"), "--optimizer", "rmsprop")
+    assert (code, err) == (0, "")
+    assert "150 training and 50 test samples" in out and float(out.rsplit(maxsplit=2)[-2]) >= 90.0

@@ -1,0 +1,260 @@
+"""What users pass wrong: the exception, the words of its message, and a model that still trains afterwards."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from fastnn import activations, layers, losses, metrics, optimizers
+from fastnn.layers import Dense, Dropout, Input
+from fastnn.models import Model, Sequential
+
+ROWS = 20
+X = np.random.default_rng(0).normal(size=(ROWS, 4)).astype(np.float32)
+T = np.random.default_rng(1).integers(0, 3, ROWS)
+
+
+@pytest.fixture(scope="module")
+def model():
+    model = Sequential([Input((4,)), Dense(5, activation="relu"), Dense(3, activation="softmax")])
+    model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    model.fit(X, T, verbose=0)
+    return model
+
+
+def with_one(a, at, value):
+    a = a.astype(np.float64)
+    a[at] = value
+    return a
+
+
+FIT = {
+    "columns": (lambda m: m.fit(X[:, :3], T), ValueError, r"x must have shape \(None, 4\), got \(20, 3\)"),
+    "transposed": (lambda m: m.fit(X.T, T), ValueError, "x must have shape"),
+    "flattened": (lambda m: m.fit(X.reshape(10, 2, 4)[:, 0], T[:9]), ValueError, "one row a sample"),
+    "reshaped": (lambda m: m.fit(X.reshape(20, 2, 2), T), ValueError, r"reshape\(\(-1, 4\)\) would fit"),
+    "one sample": (lambda m: m.predict(X[0]), ValueError, "x must have shape"),
+    "number": (lambda m: m.predict(3.0), (ValueError, TypeError), "x"),
+    "none": (lambda m: m.fit(None, T), (ValueError, TypeError), "x"),
+    "text": (lambda m: m.fit(X.astype(str), T), TypeError, "numbers"),
+    "objects": (lambda m: m.fit(X.astype(object), T), TypeError, "numbers"),
+    "complex": (lambda m: m.fit(X.astype(complex), T), TypeError, "numbers"),
+    "dates": (lambda m: m.fit(X, T.astype("datetime64[s]")), TypeError, "numbers"),
+    "rows": (lambda m: m.fit(X, T[:-1]), ValueError, "x has 20, y 19"),
+    "no rows": (lambda m: m.fit(X[:0], T[:0]), ValueError, "empty"),
+    "no rows to predict": (lambda m: m.predict(X[:0]), ValueError, "empty"),
+    "no rows on batch": (lambda m: m.train_on_batch(X[:0], T[:0]), ValueError, "empty"),
+    "no rows to predict on batch": (lambda m: m.predict_on_batch(X[:0]), ValueError, "empty"),
+    "no targets": (lambda m: m.fit(X), ValueError, "y is missing"),
+    "NaN targets": (lambda m: m.fit(X, with_one(T, 5, np.nan)), ValueError, "y must be finite.*row 5"),
+    "infinite targets": (lambda m: m.fit(X, with_one(T, 5, np.inf)), ValueError, "y must be finite"),
+    "label too large": (lambda m: m.fit(X, with_one(T, 5, 3)), ValueError, r"labels must be in 0\.\.2.*got 3.*row 5"),
+    "negative label": (lambda m: m.fit(X, with_one(T, 5, -1)), ValueError, r"0\.\.2.*-1"),
+    "label on batch": (lambda m: m.train_on_batch(X, T + 5), ValueError, r"0\.\.2"),
+    "label to evaluate": (lambda m: m.evaluate(X, T + 5), ValueError, r"0\.\.2"),
+    "two columns of labels": (lambda m: m.fit(X, np.stack([T, T], 1)), ValueError, "shape"),
+    "weights rows": (lambda m: m.fit(X, T, sample_weight=np.ones(19)), ValueError, "sample_weight"),
+    "weights shape": (lambda m: m.fit(X, T, sample_weight=np.ones((20, 2))), ValueError, "sample_weight"),
+    "weights text": (lambda m: m.fit(X, T, sample_weight=["a"] * 20), TypeError, "sample_weight"),
+    "batch size": (lambda m: m.fit(X, T, batch_size=0), ValueError, "batch_size must be a positive integer, got 0"),
+    "batch fraction": (lambda m: m.fit(X, T, batch_size=2.5), ValueError, "batch_size"),
+    "epochs": (lambda m: m.fit(X, T, epochs=-1), ValueError, "epochs"),
+    "split": (lambda m: m.fit(X, T, validation_split=1.5), ValueError, r"validation_split must be in \(0, 1\)"),
+    "split of few": (lambda m: m.fit(X[:1], T[:1], validation_split=0.5), ValueError, "leaves one part empty"),
+    "validation": (lambda m: m.fit(X, T, validation_data=X), ValueError, "validation_data"),
+    "validation rows": (lambda m: m.fit(X, T, validation_data=(X, T[:3])), ValueError, "validation_data.*20.*3"),
+    "validation shape": (lambda m: m.fit(X, T, validation_data=(X[:, :2], T)), ValueError, "validation_data.*shape"),
+    "two inputs": (lambda m: m.fit({"a": X, "b": X}, T), ValueError, "inputs"),
+    "callback": (lambda m: m.fit(X, T, callbacks=["stop"]), TypeError, "[Cc]allback"),
+    "class weight": (lambda m: m.fit(X, T, class_weight={"a": 1}), (ValueError, TypeError), ""),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", list(FIT))
+def test_data(name, model):
+    call, error, words = FIT[name]
+    before = model.get_weights()
+    with pytest.raises(error) as caught:
+        call(model)
+    if words:
+        caught.match(words)
+    assert all(np.array_equal(u, v) for u, v in zip(before, model.get_weights(), strict=True)), "weights were touched"
+    model.fit(X, T, verbose=0)
+    assert not np.array_equal(before[0], model.get_weights()[0]), "the model does not train any more"
+
+
+SETTINGS = {
+    "loss": (lambda: Sequential([Dense(1)]).compile("sgd", "mean_sqared_error"), ValueError, "mean_sqared_error"),
+    "optimizer": (lambda: Sequential([Dense(1)]).compile("adma", "mse"), ValueError, "adma"),
+    "activation": (lambda: Dense(3, activation="rellu"), ValueError, "rellu"),
+    "initializer": (lambda: Dense(3, kernel_initializer="he_norml"), ValueError, "he_norml"),
+    "regularizer": (lambda: Dense(3, kernel_regularizer="l3"), ValueError, "l3"),
+    "constraint": (lambda: Dense(3, kernel_constraint="max"), ValueError, "max"),
+    "units": (lambda: Dense(0), ValueError, "units must be a positive integer, got 0"),
+    "fraction of a unit": (lambda: Dense(2.5), ValueError, "units"),
+    "unknown argument": (lambda: Dense(3, unit=4), TypeError, "unit"),
+    "rate": (lambda: Dropout(1.5), ValueError, r"rate must be in \[0, 1\], got 1.5"),
+    "negative rate": (lambda: Dropout(-0.1), ValueError, "rate"),
+    "learning rate": (lambda: optimizers.SGD(-0.1), ValueError, "learning_rate"),
+    "NaN rate": (lambda: optimizers.Adam(float("nan")), ValueError, "learning_rate"),
+    "beta": (lambda: optimizers.Adam(beta_1=1.5), ValueError, "beta_1"),
+    "momentum": (lambda: optimizers.SGD(momentum=-1), ValueError, "momentum"),
+    "two clips": (lambda: optimizers.SGD(clipnorm=1, clipvalue=1), ValueError, "only one"),
+    "optimizer's argument": (lambda: optimizers.Adam(lr=0.1), (ValueError, TypeError), "lr"),
+    "get activation": (lambda: activations.get("nope"), ValueError, "nope"),
+    "get loss": (lambda: losses.get("nope"), ValueError, "nope"),
+    "get metric": (lambda: metrics.get("nope"), ValueError, "nope"),
+    "dtype": (lambda: Dense(3, dtype="float16"), ValueError, "float16"),
+    "reduction": (lambda: losses.MeanSquaredError(reduction="avg"), ValueError, "avg"),
+    "number of losses": (lambda: two_outputs(["mse"]), ValueError, "2 outputs"),
+    "name of an output": (lambda: two_outputs({"one": "mse", "none": "mse"}), ValueError, "none"),
+    "permutation": (lambda: layers.Permute((0, 1)), ValueError, "dims"),
+}  # fmt: skip
+
+
+def two_outputs(loss):
+    inputs = Input((4,))
+    model = Model(inputs, [Dense(1, name="one")(inputs), Dense(1, name="two")(inputs)])
+    model.compile("sgd", loss)
+    model.fit(X, [X[:, :1], X[:, :1]], verbose=0)
+
+
+@pytest.mark.parametrize("name", list(SETTINGS))
+def test_settings(name):
+    make, error, words = SETTINGS[name]
+    with pytest.raises(error, match=words):
+        make()
+
+
+def test_not_compiled():
+    model = Sequential([Input((4,)), Dense(3)])
+    for call in (lambda: model.fit(X, T), lambda: model.evaluate(X, T), lambda: model.train_on_batch(X, T)):
+        with pytest.raises(RuntimeError, match="compile"):
+            call()
+    model.compile("sgd")
+    with pytest.raises(RuntimeError, match="loss"):
+        model.fit(X, T)
+    assert model.predict(X, verbose=0).shape == (20, 3)
+
+
+def test_metric_of_unknown_name_is_refused_before_training():
+    model = Sequential([Input((4,)), Dense(3)])
+    before = model.get_weights()
+    with pytest.raises(ValueError, match="accurracy"):
+        model.compile("sgd", "mse", metrics=["accurracy"])
+        model.fit(X, X[:, :3], verbose=0)
+    assert all(np.array_equal(u, v) for u, v in zip(before, model.get_weights(), strict=True))
+
+
+def test_loss_that_does_not_fit_the_targets():
+    model = Sequential([Input((4,)), Dense(3, activation="softmax")])
+    model.compile("sgd", "categorical_crossentropy")
+    with pytest.raises(ValueError, match="shape"):
+        model.fit(X, T, verbose=0)  # class ids: the sparse loss is meant
+    model.fit(X, np.eye(3)[T], verbose=0)
+
+
+def test_everything_frozen():
+    model = Sequential([Input((4,)), Dense(3)])
+    model.trainable = False
+    model.compile("sgd", "mse")
+    with pytest.raises(ValueError, match="no trainable weight"):
+        model.fit(X, X[:, :3], verbose=0)
+    model.trainable = True
+    model.fit(X, X[:, :3], verbose=0)
+
+
+def test_error_in_a_layer_or_loss_leaves_the_model_usable():
+    calls = []
+
+    def moody(y_true, y_pred):
+        calls.append(1)
+        if len(calls) == 1:
+            raise ZeroDivisionError("moody")
+        return losses.mean_squared_error(y_true, y_pred)
+
+    model = Sequential([Input((4,)), Dense(3)])
+    model.compile("sgd", moody)
+    with pytest.raises(ZeroDivisionError):
+        model.fit(X, X[:, :3], verbose=0)
+    model.fit(X, X[:, :3], verbose=0)
+
+
+def test_error_in_a_callback_leaves_the_model_usable():
+    from fastnn.callbacks import LambdaCallback
+
+    model = Sequential([Input((4,)), Dense(3)])
+    model.compile("sgd", "mse")
+
+    def fail(*_):
+        raise ZeroDivisionError
+
+    for hook in ("on_epoch_end", "on_train_batch_end", "on_train_begin"):
+        with pytest.raises(ZeroDivisionError):
+            model.fit(X, X[:, :3], verbose=0, callbacks=[LambdaCallback(**{hook: fail})])
+        model.fit(X, X[:, :3], verbose=0)
+
+
+# ---- what is fine ----
+
+
+@pytest.mark.parametrize("form", ["read-only", "strided", "reversed", "fortran", "list", "swapped", "unaligned",
+                                  "float16", "float64", "memoryview"])  # fmt: skip
+def test_forms_of_arrays(form, model):
+    expected = model.predict(X, verbose=0)
+    if form == "read-only":
+        x = X.copy()
+        x.flags.writeable = False
+    elif form == "strided":
+        x = np.repeat(X, 2, axis=1)[:, ::2]
+    elif form == "reversed":
+        x = X[::-1].copy()[::-1]
+    elif form == "fortran":
+        x = np.asfortranarray(X)
+    elif form == "list":
+        x = X.tolist()
+    elif form == "swapped":
+        x = X.astype(X.dtype.newbyteorder())
+    elif form == "unaligned":
+        raw = np.zeros(X.nbytes + 1, np.uint8)
+        x = raw[1:].view(np.float32).reshape(X.shape)
+        x[...] = X
+    elif form == "memoryview":
+        x = memoryview(X)
+    else:
+        x = X.astype(form)
+    # half precision keeps 11 bits
+    near = {"rtol": 1e-2, "atol": 1e-3} if form == "float16" else {"rtol": 1e-5, "atol": 1e-6}
+    np.testing.assert_allclose(model.predict(x, verbose=0), expected, **near)
+    model.fit(x, T, verbose=0)
+
+
+def test_targets_of_one_column(model):
+    a = model.evaluate(X, T, verbose=0)
+    assert a == model.evaluate(X, T[:, None], verbose=0) == model.evaluate(X, T.astype(np.float32), verbose=0)
+    assert a == model.evaluate(X, T.tolist(), verbose=0) == model.evaluate(X, T.astype(np.uint8), verbose=0)
+
+
+def test_data_is_not_changed(model):
+    x, t, w = X.copy(), T.copy(), np.linspace(0, 1, ROWS)
+    model.fit(x, t, sample_weight=w, class_weight={0: 2.0}, validation_split=0.3, verbose=0)
+    assert np.array_equal(x, X) and np.array_equal(t, T) and np.array_equal(w, np.linspace(0, 1, ROWS))
+
+
+def test_nan_inputs_are_the_users_choice(model):
+    x = X.copy()
+    x[3] = np.nan
+    y = model.predict(x, verbose=0)
+    assert np.isnan(y[3]).all() and np.isfinite(np.delete(y, 3, 0)).all()
+
+
+# ---- environment ----
+
+
+def test_unknown_instruction_set():
+    done = subprocess.run([sys.executable, "-c", "import fastnn._core"], capture_output=True, text=True,
+                          env={**os.environ, "FASTNN_ISA": "sse9"})  # fmt: skip
+    assert done.returncode != 0
+    assert "FASTNN_ISA='sse9'" in done.stderr and "base" in done.stderr

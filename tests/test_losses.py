@@ -1,0 +1,335 @@
+"""Losses against NumPy formulas in float64, at once and in a plan; gradients against central differences."""
+
+import numpy as np
+import pytest
+from compiled import central, run
+
+from fastnn import graph, losses, ops
+
+RNG = np.random.default_rng(7)
+ROWS, COLUMNS = 5, 4
+REAL = RNG.normal(size=(2, ROWS, COLUMNS))
+POSITIVE = RNG.uniform(0.2, 2.0, size=(2, ROWS, COLUMNS))
+P = RNG.uniform(0.05, 0.95, size=(ROWS, COLUMNS))
+BITS = (RNG.uniform(size=(ROWS, COLUMNS)) > 0.5).astype(float)
+IDS = np.array([3, 0, 2, 2, 1])
+ONE_HOT = np.eye(COLUMNS)[IDS]
+EPSILON = 1e-7
+
+
+def softmax(x):
+    e = np.exp(x - x.max(-1, keepdims=True))
+    return e / e.sum(-1, keepdims=True)
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def mean(x):
+    return x.mean(axis=-1)
+
+
+def total(x):
+    return x.sum(axis=-1)
+
+
+def bce(t, p):
+    p = np.clip(p, EPSILON, 1 - EPSILON)
+    return -(t * np.log(p) + (1 - t) * np.log(1 - p))
+
+
+def cce(t, p):
+    return -total(t * np.log(np.clip(p / p.sum(-1, keepdims=True), EPSILON, 1 - EPSILON)))
+
+
+def unit(x):
+    return x / np.linalg.norm(x, axis=-1, keepdims=True)
+
+
+def huber(t, y, delta):
+    e = abs(t - y)
+    return mean(np.where(e <= delta, e * e / 2, delta * e - delta * delta / 2))
+
+
+def focal(t, p, alpha=0.25, gamma=2.0, balance=False):
+    p_t = t * p + (1 - t) * (1 - p)
+    w = t * alpha + (1 - t) * (1 - alpha) if balance else 1.0
+    return mean(w * (1 - p_t) ** gamma * bce(t, p))
+
+
+def categorical_focal(t, p, alpha=0.25, gamma=2.0):
+    p = p / p.sum(-1, keepdims=True)
+    return total(-alpha * (1 - p) ** gamma * t * np.log(p))
+
+
+def smooth(t, s, n):
+    return t * (1 - s) + s / n
+
+
+def tversky(t, y, alpha, beta):
+    i = total(t * y)
+    return 1 - i / (i + alpha * total(t * (1 - y)) + beta * total(y * (1 - t)) + EPSILON)
+
+
+# function: (options, y_true, y_pred, formula)
+CASES = {
+    "mean_squared_error": ({}, *REAL, lambda t, y: mean((t - y) ** 2)),
+    "mean_absolute_error": ({}, *REAL, lambda t, y: mean(abs(t - y))),
+    "mean_absolute_percentage_error": ({}, *REAL, lambda t, y: 100 * mean(abs(t - y) / np.maximum(abs(t), EPSILON))),
+    "mean_squared_logarithmic_error": ({}, *POSITIVE, lambda t, y: mean((np.log1p(t) - np.log1p(y)) ** 2)),
+    "huber": ({"delta": 0.7}, *REAL, lambda t, y: huber(t, y, 0.7)),
+    "log_cosh": ({}, *REAL, lambda t, y: mean(np.log(np.cosh(y - t)))),
+    "cosine_similarity": ({}, *REAL, lambda t, y: -total(unit(t) * unit(y))),
+    "hinge": ({}, 2 * BITS - 1, REAL[1], lambda t, y: mean(np.maximum(1 - t * y, 0))),
+    "hinge-bits": ({}, BITS, REAL[1], lambda t, y: mean(np.maximum(1 - (2 * t - 1) * y, 0))),
+    "squared_hinge": ({}, BITS, REAL[1], lambda t, y: mean(np.maximum(1 - (2 * t - 1) * y, 0) ** 2)),
+    "categorical_hinge": (
+        {}, ONE_HOT, REAL[1], lambda t, y: np.maximum(((1 - t) * y).max(-1) - total(t * y) + 1, 0),
+    ),
+    "kl_divergence": ({}, softmax(REAL[0]), softmax(REAL[1]), lambda t, y: total(t * np.log(t / y))),
+    "poisson": ({}, POSITIVE[0].round(), POSITIVE[1], lambda t, y: mean(y - t * np.log(y + EPSILON))),
+    "binary_crossentropy": ({}, BITS, P, lambda t, y: mean(bce(t, y))),
+    "binary_crossentropy-smooth": ({"label_smoothing": 0.2}, BITS, P, lambda t, y: mean(bce(smooth(t, 0.2, 2), y))),
+    "binary_crossentropy-logits": ({"from_logits": True}, BITS, REAL[1], lambda t, y: mean(bce(t, sigmoid(y)))),
+    "binary_focal_crossentropy": ({}, BITS, P, focal),
+    "binary_focal_crossentropy-all": (
+        {"apply_class_balancing": True, "alpha": 0.3, "gamma": 1.5, "from_logits": True, "label_smoothing": 0.1},
+        BITS, REAL[1], lambda t, y: focal(smooth(t, 0.1, 2), sigmoid(y), 0.3, 1.5, True),
+    ),
+    "categorical_crossentropy": ({}, ONE_HOT, P, cce),
+    "categorical_crossentropy-smooth": (
+        {"label_smoothing": 0.2}, ONE_HOT, P, lambda t, y: cce(smooth(t, 0.2, COLUMNS), y),
+    ),
+    "categorical_crossentropy-logits": (
+        {"from_logits": True, "label_smoothing": 0.1}, ONE_HOT, REAL[1],
+        lambda t, y: cce(smooth(t, 0.1, COLUMNS), softmax(y)),
+    ),
+    "categorical_focal_crossentropy": ({}, ONE_HOT, P, categorical_focal),
+    "categorical_focal_crossentropy-logits": (
+        {"from_logits": True, "gamma": 1.5}, ONE_HOT, REAL[1], lambda t, y: categorical_focal(t, softmax(y), gamma=1.5),
+    ),
+    "sparse_categorical_crossentropy": ({}, IDS, P, lambda t, y: cce(np.eye(COLUMNS)[t], y)),
+    "sparse_categorical_crossentropy-logits": (
+        {"from_logits": True}, IDS, REAL[1], lambda t, y: cce(np.eye(COLUMNS)[t], softmax(y)),
+    ),
+    "sparse_categorical_crossentropy-ignore": (
+        {"from_logits": True, "ignore_class": 2}, IDS, REAL[1],
+        lambda t, y: np.where(t == 2, 0, cce(np.eye(COLUMNS)[t], softmax(y))),
+    ),
+    "categorical_generalized_cross_entropy": (
+        {"q": 0.6}, IDS, P, lambda t, y: (1 - y[np.arange(ROWS), t] ** 0.6) / 0.6,
+    ),
+    "dice": ({"axis": -1}, BITS, P, lambda t, y: 1 - 2 * total(t * y) / (total(t) + total(y) + EPSILON)),
+    "tversky": ({"alpha": 0.3, "beta": 0.8, "axis": -1}, BITS, P, lambda t, y: tversky(t, y, 0.3, 0.8)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_functions(name):
+    options, y_true, y_pred, formula = CASES[name]
+    f = getattr(losses, name.split("-")[0])
+    want = formula(y_true, y_pred)
+    np.testing.assert_allclose(f(y_true, y_pred, **options), want, rtol=1e-10, atol=1e-12)
+    single = f(y_true.astype(np.float32), y_pred.astype(np.float32), **options)
+    assert single.dtype == np.float32
+    np.testing.assert_allclose(single, want, rtol=2e-5, atol=1e-6)
+    weights = RNG.normal(size=want.shape)
+    for targets in {y_true.dtype.kind: y_true, "i": y_true.astype(int)}.values():
+        if np.any(targets != y_true):
+            continue
+        got, found = run(lambda t, y: f(t, y, **options), [targets, y_pred], gradient=weights, by=[1])
+        np.testing.assert_allclose(got, want, rtol=1e-10, atol=1e-12)
+        expected = central(lambda y: formula(y_true, y), y_pred, weights)
+        np.testing.assert_allclose(found[-1], expected, rtol=2e-6, atol=1e-7)
+
+
+def test_gradient_reaches_targets_where_the_loss_is_symmetric():
+    weights = RNG.normal(size=ROWS)
+
+    def loss(t, y):
+        return losses.mean_squared_error(ops.affine(t, 2.0), y)
+
+    _, (by_target, _) = run(loss, list(REAL), gradient=weights)
+    expected = central(lambda t: mean((2 * t - REAL[1]) ** 2), REAL[0], weights)
+    np.testing.assert_allclose(by_target, expected, rtol=2e-6, atol=1e-7)
+
+
+def test_a_gradient_by_targets_that_does_not_exist_is_an_error():
+    with pytest.raises(ValueError, match="stop_gradient"):
+        run(lambda t, y: losses.binary_crossentropy(ops.sigmoid(t), y), [REAL[0], P], gradient=np.ones(ROWS))
+    stopped = run(
+        lambda t, y: losses.binary_crossentropy(ops.stop_gradient(ops.sigmoid(t)), y),
+        [REAL[0], P],
+        gradient=np.ones(ROWS),
+    )  # fmt: skip
+    assert len(stopped[1]) == 1
+
+
+@pytest.mark.parametrize(("activation", "loss", "y_true"), [
+    (ops.softmax, losses.categorical_crossentropy, ONE_HOT),
+    (ops.softmax, losses.sparse_categorical_crossentropy, IDS),
+    (ops.sigmoid, losses.binary_crossentropy, BITS),
+])  # fmt: skip
+def test_probabilities_of_certain_predictions_go_back_to_logits(activation, loss, y_true):
+    logits = REAL[1] * 200
+    want = loss(y_true, logits, from_logits=True)
+    got, _ = run(lambda t, z: loss(t, activation(z)), [y_true, logits], gradient=np.ones(ROWS))
+    np.testing.assert_allclose(got, want, rtol=1e-10)
+
+
+def test_logits_are_found_behind_a_squeeze():
+    z = REAL[1][..., None] * 100
+    got = run(lambda t, z: losses.BinaryCrossentropy().call(t, ops.sigmoid(z)), [BITS, z])
+    np.testing.assert_allclose(got, losses.binary_crossentropy(BITS, z[..., 0], from_logits=True), rtol=1e-10)
+
+
+WEIGHTS = np.array([1.0, 0.5, 0.0, 2.0, 1.5])
+
+
+@pytest.mark.parametrize("weights", [None, WEIGHTS, WEIGHTS[:, None]])
+@pytest.mark.parametrize("reduction", ["sum_over_batch_size", "mean", "sum", "mean_with_sample_weight", None, "none"])
+def test_reductions(reduction, weights):
+    values = mean((REAL[0] - REAL[1]) ** 2)
+    w = np.ones(ROWS) if weights is None else WEIGHTS
+    want = {
+        "sum": (w * values).sum(), "mean_with_sample_weight": (w * values).sum() / w.sum(),
+        None: w * values, "none": w * values,
+    }.get(reduction, (w * values).mean())  # fmt: skip
+    loss = losses.MeanSquaredError(reduction, dtype="float64")
+    np.testing.assert_allclose(loss(*REAL, sample_weight=weights), want, rtol=1e-12)
+
+
+def test_weights_of_positions():
+    t, y, w = RNG.normal(size=(3, 4, 6, 2))
+    values = mean((t - y) ** 2)
+    loss = losses.MeanSquaredError(dtype="float64")
+    np.testing.assert_allclose(loss(t, y, w[..., 0]), (values * w[..., 0]).mean(), rtol=1e-12)
+    np.testing.assert_allclose(loss(t, y, w[:, 0, 0]), (values * w[:, :1, 0]).mean(), rtol=1e-12)
+    with pytest.raises(ValueError, match=r"sample_weight of shape \(6,\)"):
+        loss(t, y, w[0, :, 0])
+
+
+def test_ranks_that_differ_by_one():
+    t, y = REAL[:, :, 0]
+    want = mean(((t - y) ** 2)[:, None])
+    loss = losses.MeanSquaredError(None, dtype="float64")
+    np.testing.assert_allclose(loss(t, y[:, None]), want)
+    np.testing.assert_allclose(loss(t[:, None], y), want)
+    np.testing.assert_allclose(losses.SparseCategoricalCrossentropy(reduction=None)(IDS[:, None], P),
+                               cce(ONE_HOT, P), rtol=1e-5)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["mean_squared_error", "binary_crossentropy", "categorical_crossentropy", "dice"])
+def test_shapes_that_do_not_fit(name):
+    with pytest.raises(ValueError, match=rf"{name}: y_true of shape \(5, 3\)"):
+        losses.get(name)(np.zeros((5, 3)), np.zeros((5, 4)))
+
+
+def test_class_ids_out_of_range():
+    with pytest.raises(ValueError, match=r"0\.\.3, got 4"):
+        losses.sparse_categorical_crossentropy(np.array([0, 4]), np.full((2, 4), 0.25))
+
+
+def test_per_sample():
+    t, y = RNG.normal(size=(2, 5, 3, 2))
+    loss = losses.MeanSquaredError(dtype="float64")
+    want = ((t - y) ** 2).mean(axis=(1, 2))
+    np.testing.assert_allclose(loss.per_sample(t, y), want)
+    np.testing.assert_allclose(run(loss.per_sample, [t, y]), want)
+    np.testing.assert_allclose(run(loss.per_sample, [t[:, 0, 0], y[:, 0, 0]]), (t[:, 0, 0] - y[:, 0, 0]) ** 2)
+    overlap = losses.Dice(dtype="float64")
+    whole = 1 - 2 * (BITS * P).sum() / (BITS.sum() + P.sum() + EPSILON)
+    weights = RNG.normal(size=ROWS)
+    got, (_, gradient) = run(overlap.per_sample, [BITS, P], gradient=weights)
+    np.testing.assert_allclose(got, np.full(ROWS, whole))
+
+    def formula(p):
+        return np.full(ROWS, 1 - 2 * (BITS * p).sum() / (BITS.sum() + p.sum() + EPSILON))
+
+    np.testing.assert_allclose(gradient, central(formula, P, weights), rtol=2e-6, atol=1e-7)
+
+
+def test_a_mean_leaves_ignored_classes_out():
+    loss = losses.SparseCategoricalCrossentropy(ignore_class=2, dtype="float64")
+    each = cce(ONE_HOT, P)
+    want = each[IDS != 2].mean()
+    np.testing.assert_allclose(loss(IDS, P), want)
+    np.testing.assert_allclose(run(loss.per_sample, [IDS, P]).mean(), want)
+    weights = RNG.normal(size=ROWS)
+    scale = ROWS / (IDS != 2).sum()
+    _, (gradient,) = run(loss.per_sample, [IDS, P], gradient=weights)
+    expected = central(lambda p: np.where(IDS == 2, 0, cce(ONE_HOT, p)) * scale, P, weights)
+    np.testing.assert_allclose(gradient, expected, rtol=2e-6, atol=1e-7)
+    outside = np.where(IDS == 2, 255, IDS)
+    np.testing.assert_allclose(
+        losses.SparseCategoricalCrossentropy(ignore_class=255, dtype="float64")(outside, P), want
+    )
+    everything = losses.SparseCategoricalCrossentropy(ignore_class=0)
+    assert everything(np.zeros(ROWS, int), P) == 0
+
+
+@pytest.mark.parametrize("axis", [1, -2])
+def test_classes_on_another_axis(axis):
+    y = P[:, :, None] * np.array([1.0, 0.7, 0.5])
+    t = np.broadcast_to(ONE_HOT[:, :, None], y.shape).copy()
+    want = np.stack([cce(ONE_HOT, y[:, :, j]) for j in range(3)], -1)
+    np.testing.assert_allclose(losses.categorical_crossentropy(t, y, axis=axis), want, rtol=1e-10)
+    ids = np.broadcast_to(IDS[:, None], (ROWS, 3))
+    np.testing.assert_allclose(losses.sparse_categorical_crossentropy(ids, y, axis=axis), want, rtol=1e-10)
+
+
+def test_own_loss():
+    class Fourth(losses.Loss):
+        def call(self, y_true, y_pred):
+            return ops.mean(ops.square(ops.square(y_true - y_pred)), axis=-1)
+
+    loss = Fourth(dtype="float64")
+    assert loss.name == "fourth"
+    want = mean((REAL[0] - REAL[1]) ** 4)
+    np.testing.assert_allclose(loss(*REAL), want.mean())
+    weights = RNG.normal(size=ROWS)
+    got, (_, gradient) = run(loss.per_sample, list(REAL), gradient=weights)
+    np.testing.assert_allclose(got, want)
+    expected = central(lambda y: mean((REAL[0] - y) ** 4), REAL[1], weights)
+    np.testing.assert_allclose(gradient, expected, rtol=2e-6, atol=1e-7)
+
+
+def test_symbolic_call_gives_the_reduced_loss():
+    loss = losses.MeanSquaredError()
+    t, y = (graph.input_tensor((None, 3), "float32") for _ in range(2))
+    assert loss(t, y).shape == ()
+    assert loss.per_sample(t, y).shape == (None,)
+
+
+def test_by_name():
+    assert losses.get(None) is None
+    assert losses.get("mse") is losses.mean_squared_error
+    assert isinstance(losses.get("MeanSquaredError"), losses.MeanSquaredError)
+    with pytest.raises(ValueError, match="sparse_categorical_crossentropy"):
+        losses.get("categorial_crossentropy")
+    with pytest.raises(ValueError, match="reduction"):
+        losses.Huber(reduction="average")
+
+
+@pytest.mark.parametrize("loss", [
+    losses.MeanSquaredError("sum"), losses.Huber(0.3), losses.BinaryCrossentropy(True, 0.1),
+    losses.SparseCategoricalCrossentropy(True, 3), losses.Tversky(0.2, 0.9), losses.CosineSimilarity(axis=1),
+    losses.BinaryFocalCrossentropy(True, 0.4, 1.0), losses.LossFunctionWrapper(losses.huber, delta=0.2),
+], ids=lambda loss: type(loss).__name__)  # fmt: skip
+def test_saved_and_loaded(loss):
+    again = losses.deserialize(losses.serialize(loss))
+    assert type(again) is type(loss)
+    assert again.get_config() == loss.get_config()
+
+
+def test_resolve():
+    assert losses.resolve(None, (None,), (None, 1)) is None
+    for shapes, f in [
+        (((None,), (None, 1)), losses.binary_crossentropy),
+        (((None,), (None, 3)), losses.sparse_categorical_crossentropy),
+        (((None, 1), (None, 3)), losses.sparse_categorical_crossentropy),
+        (((None, 3), (None, 3)), losses.categorical_crossentropy),
+    ]:
+        assert losses.resolve("crossentropy", *shapes).fn is f
+    assert losses.resolve("mse", (None, 1), (None, 1)).name == "mse"

@@ -1,0 +1,265 @@
+"""Models as files: the same predictions, training that goes on as if it had never stopped, clear refusals."""
+
+import numpy as np
+import pytest
+
+from fastnn import layers, losses, metrics, ops, optimizers
+from fastnn.layers import Dense, Dropout, Input
+from fastnn.models import Model, Sequential, load_model
+from fastnn.optimizers import schedules
+from fastnn.saving import register_keras_serializable
+from fastnn.utils.seeding import set_random_seed
+
+ENDINGS = [".safetensors", ".npz"]
+
+
+def data(rng, rows=45):
+    return rng.normal(size=(rows, 6)).astype(np.float32), rng.integers(0, 3, rows)
+
+
+def net():
+    return Sequential([Input((6,)), Dense(16, activation="relu"), Dropout(0.3), Dense(3, activation="softmax")])
+
+
+def same(a, b):
+    return all(np.array_equal(u, v) for u, v in zip(a.get_weights(), b.get_weights(), strict=True))
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_the_same_predictions(ending, tmp_path, rng):
+    x, t = data(rng)
+    model = net()
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    model.fit(x, t, epochs=2, verbose=0)
+    path = tmp_path / f"model{ending}"
+    model.save(path)
+    other = load_model(path)
+    assert same(model, other)
+    assert np.array_equal(model.predict(x, verbose=0), other.predict(x, verbose=0))
+    assert model.evaluate(x, t, verbose=0) == other.evaluate(x, t, verbose=0)
+    assert other.name == model.name
+
+
+def test_functional_models_and_shared_layers(tmp_path, rng):
+    a, b = Input((6,), name="a"), Input((6,), name="b")
+    shared = Dense(4, activation="tanh")
+    both = layers.Concatenate()([shared(a), shared(b)])
+    model = Model([a, b], [Dense(2, name="one")(both), Dense(1, name="two")(both * 0.5)])
+    model.compile("adam", ["mse", "mae"], loss_weights=[1.0, 0.5], metrics=[["mae"], None])
+    x, _ = data(rng)
+    y = [rng.normal(size=(45, 2)), rng.normal(size=(45, 1))]
+    model.fit([x, x], y, verbose=0)
+    model.save(tmp_path / "m.safetensors")
+    other = load_model(tmp_path / "m.safetensors")
+    for u, v in zip(model.predict([x, x], verbose=0), other.predict([x, x], verbose=0), strict=True):
+        assert np.array_equal(u, v)
+    assert model.evaluate([x, x], y, verbose=0) == other.evaluate([x, x], y, verbose=0)
+
+
+OPTIMIZERS = {
+    "sgd": lambda: optimizers.SGD(0.05, momentum=0.9, nesterov=True),
+    "adam": lambda: optimizers.Adam(0.01),
+    "amsgrad": lambda: optimizers.Adam(0.01, amsgrad=True, clipnorm=0.5),
+    "adamw": lambda: optimizers.AdamW(0.01, weight_decay=0.1),
+    "rmsprop": lambda: optimizers.RMSprop(0.01, centered=True),
+    "cosine": lambda: optimizers.Adam(schedules.CosineDecay(0.02, 20, warmup_steps=3, warmup_target=0.05)),
+    "exponential": lambda: optimizers.SGD(schedules.ExponentialDecay(0.1, 5, 0.7, staircase=True), momentum=0.5),
+    "ema": lambda: optimizers.Adam(0.01, use_ema=True, ema_overwrite_frequency=7),
+    "accumulate": lambda: optimizers.Adam(0.01, gradient_accumulation_steps=3),
+}
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+@pytest.mark.parametrize("name", list(OPTIMIZERS))
+def test_training_goes_on_with_the_same_bits(name, ending, tmp_path, rng):
+    x, t = data(rng)
+
+    def fresh():
+        set_random_seed(11)
+        model = net()
+        model.compile(OPTIMIZERS[name](), "sparse_categorical_crossentropy", metrics=["accuracy"])
+        return model
+
+    whole = fresh()
+    expected = whole.fit(x, t, batch_size=8, epochs=5, verbose=0).history
+    half = fresh()
+    half.fit(x, t, batch_size=8, epochs=2, verbose=0)
+    half.save(tmp_path / f"half{ending}")
+    set_random_seed(99)  # the file alone decides
+    again = load_model(tmp_path / f"half{ending}")
+    history = again.fit(x, t, batch_size=8, epochs=5, initial_epoch=2, verbose=0).history
+    assert same(again, whole)
+    assert history["loss"] == expected["loss"][2:] and history["accuracy"] == expected["accuracy"][2:]
+    assert again.optimizer.iterations == whole.optimizer.iterations
+    # the model that was saved goes on likewise
+    half.fit(x, t, batch_size=8, epochs=5, initial_epoch=2, verbose=0)
+    assert same(half, whole)
+
+
+def test_saving_a_loaded_model_again(tmp_path, rng):
+    """Optimizer state survives even when nothing was trained between loading and saving."""
+    x, t = data(rng)
+    model = net()
+    model.compile("adam", "sparse_categorical_crossentropy")
+    model.fit(x, t, verbose=0)
+    model.save(tmp_path / "a.safetensors")
+    load_model(tmp_path / "a.safetensors").save(tmp_path / "b.safetensors")
+    a, b = (load_model(tmp_path / f"{n}.safetensors") for n in "ab")
+    for m in (a, b):
+        m.fit(x, t, epochs=2, verbose=0)
+    assert same(a, b)
+
+
+def test_weights_alone(tmp_path, rng):
+    x, _ = data(rng)
+    a, b = net(), net()
+    a.save_weights(tmp_path / "w.safetensors")
+    b.load_weights(tmp_path / "w.safetensors")
+    assert same(a, b)
+    a.save(tmp_path / "whole.npz")
+    c = net()
+    c.load_weights(tmp_path / "whole.npz")
+    assert same(a, c)
+    wrong = Sequential([Input((6,)), Dense(5), Dense(3)])
+    before = wrong.get_weights()
+    with pytest.raises(ValueError, match="does not fit"):
+        wrong.load_weights(tmp_path / "w.safetensors")
+    assert all(np.array_equal(u, v) for u, v in zip(before, wrong.get_weights(), strict=True))
+
+
+def test_without_optimizer_and_without_compile(tmp_path, rng):
+    x, t = data(rng)
+    model = net()
+    model.compile("adam", "sparse_categorical_crossentropy")
+    model.fit(x, t, verbose=0)
+    model.save(tmp_path / "m.safetensors", include_optimizer=False)
+    assert load_model(tmp_path / "m.safetensors").compiled
+    bare = load_model(tmp_path / "m.safetensors", compile=False)
+    assert not bare.compiled and same(bare, model)
+    with pytest.raises(RuntimeError, match="compile"):
+        bare.fit(x, t, verbose=0)
+
+
+# ---- custom objects ----
+
+
+@register_keras_serializable("test_saving")
+class Scale(layers.Layer):
+    def __init__(self, power=1.0, **kwargs):
+        super().__init__(**kwargs)
+        self.power = power
+
+    def build(self, shape):
+        self.w = self.add_weight((shape[-1],), initializer="ones", name="w")
+
+    def call(self, x):
+        return x * ops.power(ops.abs(self.w) + 0.1, self.power)
+
+    def get_config(self):
+        return {**super().get_config(), "power": self.power}
+
+
+@register_keras_serializable("test_saving")
+def cubic(y_true, y_pred):
+    return ops.mean(ops.power(ops.abs(y_true - y_pred), 3.0), axis=-1)
+
+
+def test_registered_objects(tmp_path, rng):
+    x, _ = data(rng)
+    y = rng.normal(size=(45, 2))
+    model = Sequential([Input((6,)), Scale(2.0), Dense(2)])
+    model.compile("adam", cubic, metrics=[cubic, metrics.MeanAbsoluteError(name="mine")])
+    model.fit(x, y, verbose=0)
+    model.save(tmp_path / "m.safetensors")
+    other = load_model(tmp_path / "m.safetensors")
+    assert other.layers[0].power == 2.0
+    assert other.evaluate(x, y, verbose=0, return_dict=True) == model.evaluate(x, y, verbose=0, return_dict=True)
+
+
+class Unregistered(layers.Layer):
+    def call(self, x):
+        return ops.square(x)
+
+
+def test_custom_objects_by_argument(tmp_path, rng):
+    x, _ = data(rng)
+    model = Sequential([Input((6,)), Dense(2), Unregistered()])
+    model.save(tmp_path / "m.safetensors")
+    with pytest.raises((ValueError, TypeError), match="Unregistered"):
+        load_model(tmp_path / "m.safetensors")
+    other = load_model(tmp_path / "m.safetensors", custom_objects={"Unregistered": Unregistered})
+    assert np.array_equal(other.predict(x, verbose=0), model.predict(x, verbose=0))
+
+
+def test_losses_and_metrics_with_settings(tmp_path, rng):
+    x, t = data(rng)
+    model = Sequential([Input((6,)), Dense(3)])
+    model.compile(optimizers.SGD(0.1), losses.SparseCategoricalCrossentropy(from_logits=True),
+                  metrics=[metrics.SparseTopKCategoricalAccuracy(k=2, name="top2")], weighted_metrics=["accuracy"])  # fmt: skip
+    model.fit(x, t, verbose=0)
+    model.save(tmp_path / "m.npz")
+    other = load_model(tmp_path / "m.npz")
+    assert other.evaluate(x, t, verbose=0, return_dict=True) == model.evaluate(x, t, verbose=0, return_dict=True)
+
+
+# ---- refusals ----
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_damaged_files(ending, tmp_path, rng):
+    """Every cut and a change of every part is refused with a ValueError that names the file, or read unchanged."""
+    x, t = data(rng)
+    model = net()
+    model.compile("adam", "sparse_categorical_crossentropy")
+    model.fit(x, t, verbose=0)
+    path = tmp_path / f"m{ending}"
+    model.save(path)
+    whole = path.read_bytes()
+    for cut in {0, 1, 7, 8, 9, 100, len(whole) // 2, len(whole) - 1}:
+        path.write_bytes(whole[:cut])
+        with pytest.raises(ValueError, match="m\\" + ending):
+            load_model(path)
+        with pytest.raises(ValueError, match="m\\" + ending):
+            model.load_weights(path)
+    for at in range(0, 600, 13):
+        damaged = bytearray(whole)
+        damaged[at] ^= 0x55
+        path.write_bytes(bytes(damaged))
+        try:
+            load_model(path)
+        except (ValueError, TypeError, KeyError, NotImplementedError) as error:
+            assert not isinstance(error, KeyError), f"byte {at}: {error!r}"
+    path.write_bytes(whole)
+    model.fit(x, t, verbose=0)
+    assert load_model(path).built
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", b"\x89HDF\r\n\x1a\n" + bytes(100), b"PK\x03\x04" + bytes(50),
+                                     b"\x93NUMPY" + bytes(100), (2**62).to_bytes(8, "little") + b"{}"])  # fmt: skip
+def test_foreign_files(content, tmp_path):
+    path = tmp_path / "f.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"f\.safetensors"):
+        load_model(path)
+    model = net()
+    with pytest.raises(ValueError, match=r"f\.safetensors"):
+        model.load_weights(path)
+
+
+def test_names_and_places(tmp_path):
+    model = net()
+    with pytest.raises(ValueError, match="safetensors"):
+        model.save(tmp_path / "m.h5")
+    model.save(tmp_path / "m.npz")
+    with pytest.raises(FileExistsError, match="overwrite"):
+        model.save(tmp_path / "m.npz", overwrite=False)
+    with pytest.raises(FileNotFoundError):
+        load_model(tmp_path / "none.npz")
+    with pytest.raises(FileNotFoundError):
+        model.save(tmp_path / "none" / "m.npz")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["m.npz"]
+    with pytest.raises(ValueError, match="not built"):
+        Sequential([Dense(3)]).save(tmp_path / "n.npz")
+    model.save_weights(tmp_path / "w.npz")
+    with pytest.raises(ValueError, match="load_weights"):
+        load_model(tmp_path / "w.npz")

@@ -1,0 +1,558 @@
+"""fit, evaluate, predict and the calls of single batches against training loops written out in float64 NumPy."""
+
+import numpy as np
+import pytest
+
+import fastnn
+from fastnn import callbacks, layers, ops, optimizers
+from fastnn.datasets import digits
+from fastnn.layers import Dense, Dropout, Input
+from fastnn.models import Model, Sequential
+from fastnn.utils.seeding import set_random_seed
+
+# float32 kernels against float64: rounding of a few hundred products and updates
+NEAR32 = {"rtol": 2e-4, "atol": 2e-5}
+NEAR64 = {"rtol": 1e-9, "atol": 1e-11}
+
+
+def data(rng, rows=50, columns=6, classes=3):
+    x = rng.normal(size=(rows, columns)).astype(np.float32)
+    return x, rng.integers(0, classes, rows), rng.normal(size=(rows, 2)).astype(np.float32)
+
+
+def net(outputs=3, activation="softmax", **first):
+    return Sequential([Input((6,)), Dense(8, activation="tanh", **first), Dense(outputs, activation=activation)])
+
+
+class Loop:
+    """The same two-layer network in NumPy: tanh, then softmax with crossentropy or linear with squared error."""
+
+    def __init__(self, model, optimizer, loss, l2=0.0):
+        self.weights = [w.astype(np.float64) for w in model.get_weights()]
+        self.optimizer, self.loss, self.l2 = optimizer, loss, l2
+        self.state, self.t = {}, 0
+
+    def forward(self, x):
+        w1, b1, w2, b2 = self.weights
+        h = np.tanh(x @ w1 + b1)
+        z = h @ w2 + b2
+        if self.loss == "mse":
+            return h, z
+        e = np.exp(z - z.max(1, keepdims=True))
+        return h, e / e.sum(1, keepdims=True)
+
+    def losses(self, y, t):
+        if self.loss == "mse":
+            return ((y - t) ** 2).mean(1)
+        return -np.log(y[np.arange(len(t)), t])
+
+    def step(self, x, t, weights=None):
+        x = x.astype(np.float64)
+        w = np.ones(len(x)) if weights is None else weights
+        h, y = self.forward(x)
+        value = (self.losses(y, t) * w).mean() + self.l2 * (self.weights[0] ** 2).sum()
+        if self.loss == "mse":
+            dz = 2 * (y - t) / y.shape[1]
+        else:
+            dz = y - np.eye(y.shape[1])[t]
+        dz = dz * w[:, None] / len(x)
+        dh = dz @ self.weights[2].T * (1 - h * h)
+        self.update([x.T @ dh + 2 * self.l2 * self.weights[0], dh.sum(0), h.T @ dz, dz.sum(0)])
+        return value
+
+    def update(self, gradients):
+        kind, rate = self.optimizer[0], self.optimizer[1]
+        self.t += 1
+        for j, g in enumerate(gradients):
+            if kind == "sgd":
+                self.weights[j] -= rate * g
+            elif kind == "momentum":
+                v = self.state[j] = self.optimizer[2] * self.state.get(j, 0) - rate * g
+                self.weights[j] += v
+            else:
+                m, v = self.state.get(j, (0, 0))
+                m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g * g
+                self.state[j] = m, v
+                scale = np.sqrt(1 - 0.999**self.t) / (1 - 0.9**self.t)
+                self.weights[j] -= rate * scale * m / (np.sqrt(v) + 1e-7)
+
+    def epoch(self, x, t, batch, order=None, weights=None):
+        """The mean loss of the epoch."""
+        order = np.arange(len(x)) if order is None else order
+        total = 0
+        for at in range(0, len(x), batch):
+            rows = order[at : at + batch]
+            total += self.step(x[rows], t[rows], None if weights is None else weights[rows]) * len(rows)
+        return total / len(x)
+
+
+OPTIMIZERS = {
+    "sgd": (lambda: optimizers.SGD(0.1), ("sgd", 0.1)),
+    "momentum": (lambda: optimizers.SGD(0.05, momentum=0.9), ("momentum", 0.05, 0.9)),
+    "adam": (lambda: optimizers.Adam(0.01), ("adam", 0.01)),
+}
+
+
+@pytest.mark.parametrize("real", ["float64", "float32"])
+@pytest.mark.parametrize("loss", ["sparse_categorical_crossentropy", "mse"])
+@pytest.mark.parametrize("optimizer", list(OPTIMIZERS))
+def test_fit_follows_a_loop(optimizer, loss, real, rng):
+    before = fastnn.config.floatx()
+    fastnn.config.set_floatx(real)
+    try:
+        model = net() if loss != "mse" else net(2, None)
+    finally:
+        fastnn.config.set_floatx(before)
+    x, classes, values = data(rng)
+    t = values if loss == "mse" else classes
+    make, known = OPTIMIZERS[optimizer]
+    model.compile(make(), loss)
+    loop = Loop(model, known, loss)
+    history = model.fit(x, t, batch_size=16, epochs=4, shuffle=False, verbose=0).history
+    expected = [loop.epoch(x, t, 16) for _ in range(4)]
+    near = NEAR64 if real == "float64" else NEAR32
+    np.testing.assert_allclose(history["loss"], expected, **near)
+    for w, e in zip(model.get_weights(), loop.weights, strict=True):
+        np.testing.assert_allclose(w, e, **near)
+    np.testing.assert_allclose(model.predict(x, verbose=0), loop.forward(x.astype(float))[1], **near)
+    np.testing.assert_allclose(
+        model.evaluate(x, t, verbose=0), loop.losses(loop.forward(x.astype(float))[1], t).mean(), **near
+    )
+
+
+def test_shuffled_epochs_use_every_sample_once(rng, float64):
+    model = net()
+    x, t, _ = data(rng)
+    model.compile(optimizers.SGD(0.1), "sparse_categorical_crossentropy")
+    loop = Loop(model, ("sgd", 0.1), "ce")
+    history = model.fit(x, t, batch_size=7, epochs=3, verbose=0).history
+    orders = [model._shuffled(epoch, len(x)) for epoch in range(3)]
+    assert all(sorted(o) == list(range(50)) for o in orders) and (orders[0] != orders[1]).any()
+    np.testing.assert_allclose(history["loss"], [loop.epoch(x, t, 7, o) for o in orders], **NEAR64)
+    for w, e in zip(model.get_weights(), loop.weights, strict=True):
+        np.testing.assert_allclose(w, e, **NEAR64)
+
+
+@pytest.mark.parametrize("how", ["sample_weight", "class_weight", "both"])
+def test_weights_of_samples_and_classes(how, rng, float64):
+    model = net()
+    x, t, _ = data(rng)
+    given = rng.uniform(0, 2, 50)
+    by_class = {0: 0.5, 2: 3.0}
+    weights = np.ones(50)
+    arguments = {}
+    if how != "class_weight":
+        weights, arguments["sample_weight"] = weights * given, given
+    if how != "sample_weight":
+        weights = weights * np.array([by_class.get(c, 1.0) for c in t])
+        arguments["class_weight"] = by_class
+    model.compile(optimizers.SGD(0.1), "sparse_categorical_crossentropy")
+    loop = Loop(model, ("sgd", 0.1), "ce")
+    history = model.fit(x, t, batch_size=16, epochs=3, shuffle=False, verbose=0, **arguments).history
+    np.testing.assert_allclose(history["loss"], [loop.epoch(x, t, 16, weights=weights) for _ in range(3)], **NEAR64)
+    for w, e in zip(model.get_weights(), loop.weights, strict=True):
+        np.testing.assert_allclose(w, e, **NEAR64)
+
+
+def test_l2_is_in_loss_and_gradient(rng, float64):
+    model = net(kernel_regularizer=fastnn.regularizers.L2(0.02))
+    x, t, _ = data(rng)
+    model.compile(optimizers.SGD(0.1), "sparse_categorical_crossentropy")
+    loop = Loop(model, ("sgd", 0.1), "ce", l2=0.02)
+    history = model.fit(x, t, batch_size=16, epochs=3, shuffle=False, verbose=0).history
+    np.testing.assert_allclose(history["loss"], [loop.epoch(x, t, 16) for _ in range(3)], **NEAR64)
+    expected = loop.losses(loop.forward(x.astype(float))[1], t).mean() + 0.02 * (loop.weights[0] ** 2).sum()
+    np.testing.assert_allclose(model.evaluate(x, t, verbose=0), expected, **NEAR64)
+
+
+def test_several_outputs(rng, float64):
+    inputs = Input((6,))
+    h = Dense(5, activation="tanh")(inputs)
+    model = Model(inputs, {"kind": Dense(3, activation="softmax", name="kind")(h), "size": Dense(2, name="size")(h)})
+    x, t, values = data(rng)
+    w = rng.uniform(0.5, 1.5, 50)
+    model.compile("sgd", {"kind": "sparse_categorical_crossentropy", "size": "mse"},
+                  loss_weights={"kind": 0.3, "size": 2.0}, metrics={"kind": ["accuracy"]})  # fmt: skip
+    found = model.evaluate(x, {"kind": t, "size": values}, verbose=0, return_dict=True)
+    y = model.predict(x, verbose=0)
+    kind = -np.log(y["kind"][np.arange(50), t]).mean()
+    size = ((y["size"] - values) ** 2).mean()
+    near = pytest.approx
+    assert found["kind_loss"] == near(kind) and found["size_loss"] == near(size)
+    assert found["loss"] == near(0.3 * kind + 2 * size)
+    assert found["kind_accuracy"] == near((y["kind"].argmax(1) == t).mean())
+    weighted = model.evaluate(x, {"kind": t, "size": values}, sample_weight={"kind": w, "size": w}, verbose=0,
+                              return_dict=True)  # fmt: skip
+    assert weighted["kind_loss"] == near((-np.log(y["kind"][np.arange(50), t]) * w).mean())
+    history = model.fit(x, {"kind": t, "size": values}, epochs=20, verbose=0).history
+    assert history["loss"][-1] < history["loss"][0]
+
+
+def test_single_batches_are_the_steps_of_fit(rng):
+    x, t, _ = data(rng)
+    models = []
+    for _ in range(2):
+        set_random_seed(3)
+        models.append(net())
+        models[-1].compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    a, b = models
+    a.fit(x, t, batch_size=16, epochs=2, shuffle=False, verbose=0)
+    for _ in range(2):
+        for at in range(0, 50, 16):
+            b.train_on_batch(x[at : at + 16], t[at : at + 16])
+    for u, v in zip(a.get_weights(), b.get_weights(), strict=True):
+        assert np.array_equal(u, v)
+    assert a.optimizer.iterations == b.optimizer.iterations == 8
+    b.reset_metrics()
+    first = b.test_on_batch(x[:20], t[:20], return_dict=True)
+    both = b.test_on_batch(x[20:], t[20:], return_dict=True)
+    whole = a.evaluate(x, t, verbose=0, return_dict=True)
+    assert both["loss"] == pytest.approx(whole["loss"], rel=1e-6) and both["accuracy"] == whole["accuracy"]
+    assert first != both
+    # float32 products of other sizes may be blocked otherwise
+    np.testing.assert_allclose(b.predict_on_batch(x), a.predict(x, batch_size=7, verbose=0), rtol=1e-5, atol=1e-6)
+
+
+def test_history_and_validation(rng):
+    x, t, _ = data(rng)
+    model = net()
+    model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    history = model.fit(x, t, epochs=3, validation_split=0.2, validation_freq=2, verbose=0)
+    assert set(history.history) == {"loss", "accuracy", "val_loss", "val_accuracy"}
+    assert history.epoch == [0, 1, 2] and len(history.history["val_loss"]) == 1
+    assert model.history is history
+    value, accuracy = model.evaluate(x[40:], t[40:], verbose=0)
+    history = model.fit(x[:40], t[:40], epochs=1, validation_data=(x[40:], t[40:]), verbose=0).history
+    after = model.evaluate(x[40:], t[40:], verbose=0)
+    assert [history["val_loss"][0], history["val_accuracy"][0]] == after != [value, accuracy]
+
+
+def test_validation_split_takes_the_end(rng):
+    """The last samples never reach the weights."""
+    x, t, _ = data(rng)
+    weights = []
+    for spoil in (1.0, 1000.0):
+        set_random_seed(5)
+        model = net()
+        model.compile("sgd", "sparse_categorical_crossentropy")
+        x2 = x.copy()
+        x2[40:] *= spoil
+        model.fit(x2, t, epochs=2, validation_split=0.2, verbose=0)
+        weights.append(model.get_weights())
+    for u, v in zip(*weights, strict=True):
+        assert np.array_equal(u, v)
+
+
+def test_same_seed_same_training(rng):
+    x, t, _ = data(rng)
+    found = []
+    for seed in (7, 7, 8):
+        set_random_seed(seed)
+        model = Sequential([Input((6,)), Dense(8, activation="relu"), Dropout(0.5), Dense(3, activation="softmax")])
+        model.compile("adam", "sparse_categorical_crossentropy")
+        history = model.fit(x, t, epochs=3, batch_size=8, verbose=0).history["loss"]
+        found.append((model.get_weights(), history))
+    assert found[0][1] == found[1][1] and found[0][1] != found[2][1]
+    for u, v in zip(found[0][0], found[1][0], strict=True):
+        assert np.array_equal(u, v)
+
+
+class Recorder(callbacks.Callback):
+    def __init__(self):
+        super().__init__()
+        self.calls = []
+
+    def on_train_begin(self, logs=None):
+        self.calls.append("train begin")
+
+    def on_train_end(self, logs=None):
+        self.calls.append("train end")
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.calls.append(f"epoch {epoch} begin")
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.calls.append(f"epoch {epoch} end")
+        assert {"loss", "val_loss"} <= set(logs)
+
+    def on_train_batch_begin(self, batch, logs=None):
+        self.calls.append(f"batch {batch} begin")
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.calls.append(f"batch {batch} end")
+        assert "loss" in logs
+
+    def on_test_begin(self, logs=None):
+        self.calls.append("test begin")
+
+    def on_test_end(self, logs=None):
+        self.calls.append("test end")
+
+
+def test_order_of_callbacks(rng):
+    x, t, _ = data(rng)
+    model = net()
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    recorder = Recorder()
+    model.fit(x, t, batch_size=32, epochs=2, validation_data=(x, t), callbacks=[recorder], verbose=0)
+    # whether validation announces itself is left open here
+    calls = [c for c in recorder.calls if not c.startswith("test")]
+    batches = ["batch 0 begin", "batch 0 end", "batch 1 begin", "batch 1 end"]
+    assert calls == ["train begin", "epoch 0 begin", *batches, "epoch 0 end", "epoch 1 begin", *batches, "epoch 1 end",
+                     "train end"]  # fmt: skip
+
+
+def test_batch_hooks_change_no_bit(rng):
+    x, t, _ = data(rng)
+    found = []
+    for hooks in (False, True):
+        set_random_seed(3)
+        model = net()
+        model.compile("adam", "sparse_categorical_crossentropy")
+        extra = [callbacks.LambdaCallback(on_train_batch_end=lambda b, logs: None)] if hooks else []
+        model.fit(x, t, batch_size=8, epochs=3, callbacks=extra, verbose=0)
+        found.append(model.get_weights())
+    for u, v in zip(*found, strict=True):
+        assert np.array_equal(u, v)
+
+
+def test_early_stopping_and_stop_training(rng):
+    x, t, _ = data(rng)
+    model = net()
+    model.compile(optimizers.SGD(0.0), "sparse_categorical_crossentropy")
+    stop = callbacks.EarlyStopping(monitor="loss", patience=2)
+    assert len(model.fit(x, t, epochs=20, callbacks=[stop], verbose=0).epoch) == 3
+
+    class Stop(callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            self.model.stop_training = batch == 2
+
+    model.fit(x, t, batch_size=8, epochs=5, callbacks=[Stop()], verbose=0)
+    assert len(model.history.epoch) == 1
+
+
+def test_best_weights_come_back(rng):
+    x, t, _ = data(rng)
+    model = net()
+    model.compile(optimizers.SGD(50.0), "sparse_categorical_crossentropy")  # makes everything worse
+    model.fit(x, t, epochs=1, verbose=0)
+    stop = callbacks.EarlyStopping(monitor="val_loss", patience=3, restore_best_weights=True)
+    history = model.fit(x, t, epochs=30, validation_data=(x, t), callbacks=[stop], verbose=0).history
+    assert model.evaluate(x, t, verbose=0) == pytest.approx(min(history["val_loss"]), rel=1e-6)
+
+
+def test_iterables_of_batches(rng):
+    x, t, _ = data(rng)
+
+    class Batches:
+        def __len__(self):
+            return 4
+
+        def __iter__(self):
+            for at in range(0, 50, 16):
+                yield x[at : at + 16], t[at : at + 16]
+
+    found = []
+    for source in ("arrays", "iterable", "generator"):
+        set_random_seed(3)
+        model = net()
+        model.compile("adam", "sparse_categorical_crossentropy")
+        if source == "arrays":
+            model.fit(x, t, batch_size=16, epochs=2, shuffle=False, verbose=0)
+        elif source == "iterable":
+            model.fit(Batches(), epochs=2, verbose=0)
+        else:
+            def forever():
+                while True:
+                    yield from Batches()
+
+            model.fit(forever(), epochs=2, steps_per_epoch=4, verbose=0)
+        found.append((model.get_weights(), model.history.history["loss"]))
+    for weights, losses in found[1:]:
+        np.testing.assert_allclose(losses, found[0][1], rtol=1e-12)
+        for u, v in zip(weights, found[0][0], strict=True):
+            assert np.array_equal(u, v)
+    assert model.evaluate(Batches(), verbose=0) == pytest.approx(model.evaluate(x, t, batch_size=16, verbose=0), rel=1e-6)
+
+
+# ---- nothing is stale ----
+
+
+def test_freezing_takes_effect_at_once(rng):
+    """Before compile, after compile and between fits: what is frozen does not change, what is thawed does."""
+    x, t, _ = data(rng)
+    model = net()
+    first, second = model.layers
+    first.trainable = False
+    model.compile("adam", "sparse_categorical_crossentropy")
+    before = [w.numpy() for w in model.weights]
+
+    def changed():
+        now = [w.numpy() for w in model.weights]
+        out = [not np.array_equal(u, v) for u, v in zip(before, now, strict=True)]
+        before[:] = now
+        return out
+
+    model.fit(x, t, verbose=0)
+    assert changed() == [False, False, True, True]
+    first.trainable, second.trainable = True, False
+    model.fit(x, t, verbose=0)
+    assert changed() == [True, True, False, False]
+    second.trainable = True
+    second.bias.trainable = False
+    model.fit(x, t, verbose=0)
+    assert changed() == [True, True, True, False]
+    model.train_on_batch(x[:8], t[:8])
+    assert changed() == [True, True, True, False]
+
+
+def test_freezing_within_fit(rng):
+    x, t, _ = data(rng)
+    model = net()
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    kernels = []
+
+    class Freeze(callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            kernels.append(model.layers[0].kernel.numpy())
+            if epoch == 1:
+                model.layers[0].trainable = False
+
+    model.fit(x, t, epochs=4, callbacks=[Freeze()], verbose=0)
+    assert not np.array_equal(kernels[0], kernels[1])
+    assert np.array_equal(kernels[1], kernels[3])
+
+
+def test_learning_rate_and_dropout_take_effect_at_once(rng):
+    x, t, _ = data(rng)
+    model = Sequential([Input((6,)), Dropout(0.0), Dense(3, activation="softmax")])
+    model.compile(optimizers.SGD(0.5), "sparse_categorical_crossentropy")
+    model.fit(x, t, verbose=0)
+    model.optimizer.learning_rate = 0.0
+    before = model.get_weights()
+    model.fit(x, t, verbose=0)
+    assert all(np.array_equal(u, v) for u, v in zip(before, model.get_weights(), strict=True))
+    model.optimizer.learning_rate = 0.1
+    model.train_on_batch(x, t)
+    assert not np.array_equal(before[0], model.get_weights()[0])
+    clean = model.fit(x, t, batch_size=50, verbose=0).history["loss"][0]
+    model.layers[0].rate = 1.0 - 1e-9
+    noisy = model.fit(x, t, batch_size=50, verbose=0).history["loss"][0]
+    assert abs(clean - noisy) > 1e-3
+
+
+def test_learning_rate_within_fit(rng):
+    x, t, _ = data(rng)
+    model = net()
+    model.compile(optimizers.SGD(0.1), "sparse_categorical_crossentropy")
+    seen = []
+
+    class Off(callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            if batch == 1:
+                self.model.optimizer.learning_rate = 0.0
+            seen.append(self.model.layers[0].kernel.numpy())
+
+    model.fit(x, t, batch_size=10, callbacks=[Off()], verbose=0)
+    assert not np.array_equal(seen[0], seen[1])
+    assert all(np.array_equal(seen[1], s) for s in seen[2:])
+
+
+def test_weights_set_between_and_within_steps(rng):
+    x, t, _ = data(rng)
+    model = net()
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    model.fit(x, t, verbose=0)
+    model.set_weights([np.zeros_like(w) for w in model.get_weights()])
+    np.testing.assert_allclose(model.predict(x, verbose=0), 1 / 3, rtol=1e-6)
+    model.layers[1].bias.value[...] = [5, 0, 0]
+    assert (model.predict(x, verbose=0).argmax(1) == 0).all()
+    view = model.layers[1].bias.value
+    model.fit(x, t, verbose=0)
+    assert view is model.layers[1].bias.value and view[0] != 5
+
+
+def test_adding_a_layer_after_training(rng):
+    x, t, _ = data(rng)
+    model = Sequential([Input((6,)), Dense(4, activation="tanh")])
+    model.compile("sgd", "mse")
+    model.fit(x, rng.normal(size=(50, 4)), verbose=0)
+    model.add(Dense(3, activation="softmax"))
+    assert model.predict(x, verbose=0).shape == (50, 3)
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    model.fit(x, t, verbose=0)
+
+
+def test_compiling_again_starts_the_optimizer_anew(rng):
+    x, t, _ = data(rng)
+    model = net()
+    model.compile(optimizers.SGD(0.1, momentum=0.9), "sparse_categorical_crossentropy")
+    model.fit(x, t, epochs=3, verbose=0)
+    model.compile(optimizers.SGD(0.0, momentum=0.0), "sparse_categorical_crossentropy")
+    before = model.get_weights()
+    model.fit(x, t, verbose=0)
+    assert all(np.array_equal(u, v) for u, v in zip(before, model.get_weights(), strict=True))
+
+
+# ---- kinds of models and data ----
+
+
+def test_float64_policy(rng, float64):
+    x, t, _ = data(rng)
+    model = net()
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    model.fit(x, t, verbose=0)
+    assert model.predict(x, verbose=0).dtype == np.float64
+    assert all(w.dtype == np.float64 for w in model.get_weights())
+
+
+def test_layers_of_float64_beside_the_default(rng):
+    x, t, _ = data(rng)
+    model = Sequential([Input((6,), dtype="float64"), Dense(4, dtype="float64"), Dense(3, "softmax", dtype="float64")])
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    model.fit(x, t, verbose=0)
+    assert model.predict(x, verbose=0).dtype == np.float64
+
+
+def test_subclassed_model_with_training_argument(rng):
+    class Noisy(Model):
+        def __init__(self):
+            super().__init__()
+            self.hidden, self.out = Dense(8, activation="relu"), Dense(3, activation="softmax")
+            self.drop = Dropout(0.5)
+
+        def call(self, inputs, training=False):
+            return self.out(self.drop(self.hidden(inputs), training=training))
+
+    x, t, _ = data(rng)
+    model = Noisy()
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    history = model.fit(x, t, epochs=30, verbose=0).history
+    assert history["loss"][-1] < history["loss"][0]
+    assert np.array_equal(model.predict(x, verbose=0), model.predict(x, verbose=0))
+    np.testing.assert_allclose(model(x), model.predict(x, verbose=0), rtol=1e-5, atol=1e-6)
+
+
+def test_add_loss_and_activity(rng):
+    class Shrink(layers.Layer):
+        def call(self, x):
+            self.add_loss(ops.mean(ops.square(x)) * 0.1)
+            return x
+
+    model = Sequential([Input((6,)), Dense(4), Shrink(), Dense(2)])
+    model.compile("sgd", "mse")
+    x, _, values = data(rng)
+    plain = ((model.predict(x, verbose=0) - values) ** 2).mean()
+    hidden = model.layers[0](x)
+    assert model.evaluate(x, values, batch_size=50, verbose=0) == pytest.approx(plain + 0.1 * (hidden**2).mean(), rel=1e-5)
+
+
+def test_learns_digits():
+    (x, t), (x_test, t_test) = digits.load_data()
+    model = Sequential([
+        Input(x.shape[1:]), layers.Flatten(), Dense(128, activation="relu"), Dropout(0.2), Dense(10, activation="softmax")
+    ])  # fmt: skip
+    model.compile(optimizers.Adam(2e-3), "sparse_categorical_crossentropy", metrics=["accuracy"])
+    scale = x.max()
+    model.fit(x / scale, t, batch_size=32, epochs=25, verbose=0)
+    assert model.evaluate(x_test / scale, t_test, verbose=0)[1] >= 0.97
