@@ -4,12 +4,14 @@ import itertools
 
 import numpy as np
 import pytest
+from traced import compile_and_run
 
-from fastnn import _core, threads
+import fastnn
+from fastnn import layers, ops, threads
 from fastnn.kernels import convolution as cv
 
 DTYPES = (np.float32, np.float64)
-TOLERANCE = {np.float32: dict(rtol=2e-4, atol=2e-4), np.float64: dict(rtol=1e-10, atol=1e-10)}
+TOLERANCE = {np.float32: {"rtol": 2e-4, "atol": 2e-4}, np.float64: {"rtol": 1e-10, "atol": 1e-10}}
 
 
 def patches(x, g):
@@ -94,7 +96,7 @@ def make(case, dtype, seed=0):
     x = rng.standard_normal((n, ih, iw, ci)).astype(dtype)
     w = (rng.standard_normal((kh, kw, ci // groups, co)) / np.sqrt(kh * kw * ci / groups)).astype(dtype)
     bias = rng.standard_normal(co).astype(dtype)
-    options = dict(strides=strides, padding=padding, dilation_rate=dilation, groups=groups)
+    options = {"strides": strides, "padding": padding, "dilation_rate": dilation, "groups": groups}
     pair = lambda v: (v, v) if isinstance(v, int) else v  # noqa: E731
     g = cv.geometry("test", x.shape, w.shape, pair(strides), cv._padding("test", padding), pair(dilation), groups)
     dy = rng.standard_normal((n, g.oh, g.ow, co)).astype(dtype)
@@ -166,7 +168,7 @@ def test_same_bits_for_any_threads(case):
 def test_kernels_are_gradients_of_each_other():
     """<dy, conv(x, w)> is linear in x and in w: its derivatives are the two gradients, by central differences."""
     for case in CASES[:1] + CASES[8:9] + CASES[13:15]:
-        x, w, _, dy, g, options = make(case, np.float64)
+        x, w, _, dy, _, options = make(case, np.float64)
         dx = cv.conv2d_grad_input(dy, w, x.shape, **options)
         dw, _ = cv.conv2d_grad_kernel(x, dy, w.shape[:2], **options)
         rng = np.random.RandomState(1)
@@ -204,4 +206,69 @@ def test_errors():
             call()
     with pytest.raises(TypeError, match="dtype"):
         cv.conv2d(x, w.astype(np.float64))
-    assert _core.KERNELS["conv2d"] >= 0
+
+
+@pytest.mark.parametrize("function", [None, ops.relu, ops.tanh])
+@pytest.mark.parametrize("case", [c for c in CASES if c[0] and isinstance(c[8], str)][:18], ids=str)
+def test_compiled(case, function):
+    """Bias and activation joined to the convolution, activations' gradients to its own: the same as one by one."""
+    x, w, bias, _, g, options = make(case, np.float64)
+    options = {"strides": (g.sh, g.sw), "padding": case[8], "dilation_rate": (g.dh, g.dw), "groups": g.groups}
+    w2 = np.random.RandomState(5).standard_normal((1, 1, g.co, 3))
+
+    def net(x, w, bias, w2):
+        y = ops.add(ops.conv(ops.tanh(x), w, **options), bias)
+        return ops.conv(y if function is None else function(y), w2)
+
+    up = np.random.RandomState(6).standard_normal((len(x), g.oh, g.ow, 3))
+    arrays, batched = [x, w, bias, w2], [True, False, False, False]
+    y, found = compile_and_run(net, arrays, batched, up)
+    z, plain = compile_and_run(net, arrays, batched, up, fused=False)
+    for a, b in zip((y, *found), (z, *plain), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-11)
+    dx, dw, db = reference_gradients(np.tanh(x), w, np.zeros((len(x), g.oh, g.ow, g.co)), g)
+    assert found[0].shape == dx.shape and found[1].shape == dw.shape and found[2].shape == db.shape
+
+
+def test_layer_errors():
+    x = np.zeros((1, 4, 4, 2), np.float32)
+    for call, words in [
+        (lambda: layers.Conv2D(3, 5, name="edge")(x), "edge.*larger than the image"),
+        (lambda: layers.Conv2D(3, 0), "kernel_size"),
+        (lambda: layers.Conv2D(3, 3, strides=0), "strides"),
+        (lambda: layers.Conv2D(3, -1), "kernel_size"),
+        (lambda: layers.Conv2D(0, 3), "filters"),
+        (lambda: layers.Conv2D(4, 3, groups=3), "groups"),
+        (lambda: layers.Conv2D(3, 3, groups=3, name="edge")(x), "edge.*groups"),
+        (lambda: layers.Conv2D(3, 3, padding="causal"), "padding"),
+        (lambda: layers.Conv2D(3, 3, data_format="channels_first", name="edge"), "edge.*channels_last"),
+        (lambda: layers.Conv2D(3, 3, strides=2, dilation_rate=2), "combined"),
+        (lambda: layers.Conv2D(3, 3, name="edge")(x[0]), "edge.*rows"),
+        (lambda: layers.Conv1D(3, 3, name="edge")(x), "edge.*steps"),
+        (lambda: layers.Conv2DTranspose(3, 3, output_padding=1), "output_padding"),
+        (lambda: layers.Cropping2D(2, name="edge")(x), "edge.*nothing"),
+        (lambda: layers.ZeroPadding2D(-1), "padding"),
+        (lambda: layers.UpSampling2D(2, interpolation="cubic"), "interpolation"),
+    ]:
+        with pytest.raises(ValueError, match=words):
+            call()
+    layer = layers.Conv2D(3, 3, name="edge")
+    layer(x)
+    with pytest.raises(ValueError, match="edge.*channels"):
+        layer(np.zeros((1, 4, 4, 5), np.float32))
+
+
+def test_network_learns():
+    """A small net on a task that needs position: which half of the image is brighter."""
+    rng = np.random.RandomState(0)
+    x = rng.standard_normal((512, 8, 8, 1)).astype(np.float32)
+    y = (x[:, :4].mean((1, 2, 3)) > x[:, 4:].mean((1, 2, 3))).astype(np.int32)
+    fastnn.utils.set_random_seed(1)
+    model = fastnn.Sequential([
+        fastnn.Input((8, 8, 1)), layers.Conv2D(8, 3, padding="same", use_bias=False), layers.BatchNormalization(),
+        layers.ReLU(), layers.MaxPooling2D(), layers.SeparableConv2D(8, 3, activation="relu"),
+        layers.SpatialDropout2D(0.1), layers.Flatten(), layers.Dense(2, activation="softmax"),
+    ])  # fmt: skip
+    model.compile(fastnn.optimizers.Adam(0.01), "sparse_categorical_crossentropy", metrics=["accuracy"])
+    history = model.fit(x, y, batch_size=32, epochs=20, verbose=0)
+    assert history.history["accuracy"][-1] > 0.9

@@ -8,6 +8,7 @@
  *      average_pool: Y, X                average_pool_grad: dX, dY
  *      index[n, p, q, c] = i kw + j, of one byte each or, with [12], int32. With S (Y's layout) dy is multiplied by the
  *      gradient [13] of the activation whose result, pooled, S is. dX overlaps no input.
+ *      With [12] average_pool and its gradient take sums instead of means.
  *   i  [0] images (in a sample when batched) [1] ih [2] iw [3] channels [4] oh [5] ow [6] kh [7] kw [8] sh [9] sw
  *      [10] top [11] left [12] index of int32 [13] gradient of an activation
  *   f  [0] the activation's alpha
@@ -19,7 +20,8 @@ typedef int32_t words __attribute__((vector_size(VL * 4)));
 
 typedef struct {
     int64_t ih, iw, c, oh, ow, kh, kw, sh, sw, top, left;
-    int wide, gradient;
+    int wide; /* an index is an int32; of averages: they are sums */
+    int gradient;
     real alpha;
     int apart; /* no element is in two windows */
 } pool;
@@ -192,7 +194,7 @@ static void average_pool(const fn_op *op, const fn_step *step, int64_t lo, int64
                 pool_span(b, p.sw, p.left, p.kw, p.iw, &j0, &j1, &x);
                 const real *from = (const real *)op->p[1] + ((n * p.ih + y) * p.iw + x) * p.c;
                 real *to = (real *)op->p[0] + ((n * p.oh + a) * p.ow + b) * p.c;
-                const vec part = vset1((real)1 / (real)((i1 - i0) * (j1 - j0)));
+                const vec part = vset1(p.wide ? 1 : (real)1 / (real)((i1 - i0) * (j1 - j0)));
                 for (int64_t c = 0; c < p.c; c += VL) {
                     const int64_t lanes = gemm_min(VL, p.c - c);
                     vec total = {};
@@ -226,7 +228,7 @@ static void average_pool_grad(const fn_op *op, const fn_step *step, int64_t lo, 
                 pool_span(b, p.sw, p.left, p.kw, p.iw, &j0, &j1, &x);
                 const real *from = (const real *)op->p[1] + ((n * p.oh + a) * p.ow + b) * p.c;
                 real *to = image + (y * p.iw + x) * p.c;
-                const vec part = vset1((real)1 / (real)((i1 - i0) * (j1 - j0)));
+                const vec part = vset1(p.wide ? 1 : (real)1 / (real)((i1 - i0) * (j1 - j0)));
                 for (int64_t c = 0; c < p.c; c += VL) {
                     const int64_t lanes = gemm_min(VL, p.c - c);
                     const vec g = vload_n(from + c, lanes) * part;

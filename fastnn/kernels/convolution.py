@@ -1,7 +1,7 @@
 """Two-dimensional convolutions of NHWC images with HWIO kernels on NumPy arrays, and their gradients.
 
-`Geometry` holds the sizes that every kernel is given; `emit_*` say which kernels make up an operation, for the functions
-here and for the compiler alike.
+`Geometry` holds the sizes that every kernel is given; `emit_*` say which kernels make up an operation, for the
+functions here and for the compiler alike.
 """
 
 import math
@@ -13,11 +13,14 @@ from fastnn import _core
 from fastnn.kernels import _check
 from fastnn.kernels.matmul import _ALPHA, ACTIVATIONS
 
+__all__ = ["conv2d", "conv2d_grad_input", "conv2d_grad_kernel"]
+
 #: Algorithms and their numbers in csrc/kernels/convolution.inc.c. "direct" and "indirect" are one: patches are read
 #: where they lie.
 ALGORITHMS = {"im2col": 1, "pointwise": 2, "direct": 3, "indirect": 3, "direct_small": 4, "depthwise": 5}
 _IM2COL, _POINTWISE, _DIRECT, _SMALL, _DEPTHWISE = 1, 2, 3, 4, 5
 _NS_PER_FLOP = 0.012  # one thread, float32
+_WIDTHS = _core.cpu()["vector_width"]  # asked once: CPUID takes tens of us in a virtual machine
 
 
 class Geometry(NamedTuple):
@@ -92,8 +95,8 @@ def geometry(where, x_shape, w_shape, strides, padding, dilation, groups):
         if x_shape[-3] == cig * groups:
             hint = "; these look like channels-first images: transpose them to (rows, columns, channels)"
         raise ValueError(
-            f"{where}: images of shape {tuple(x_shape[-3:])} have {ci} channels, but a kernel of shape {tuple(w_shape)} "
-            f"with groups={groups} needs {cig * groups}{hint}"
+            f"{where}: images of shape {tuple(x_shape[-3:])} have {ci} channels, but a kernel of shape "
+            f"{tuple(w_shape)} with groups={groups} needs {cig * groups}{hint}"
         )
     if min(strides) < 1 or min(dilation) < 1:
         raise ValueError(f"{where}: strides and dilation_rate must be positive, got {strides} and {dilation}")
@@ -112,9 +115,10 @@ def geometry(where, x_shape, w_shape, strides, padding, dilation, groups):
         span = (kernel - 1) * d + 1
         if span > size + lo + hi:
             spread = f" spread by dilation_rate {d}" if d > 1 else ""
+            padded = f" with {lo + hi} of padding" if lo + hi else ""
             raise ValueError(
-                f"{where}: a kernel of {kernel} {axis}{spread} is larger than the image's {size}"
-                f"{f' with {lo + hi} of padding' if lo + hi else ''}; use a smaller kernel, padding='same', or larger images"
+                f"{where}: a kernel of {kernel} {axis}{spread} is larger than the image's {size}{padded}; use a smaller "
+                f"kernel, padding='same', or larger images"
             )
         out.append((size + lo + hi - span) // s + 1)
         before.append(lo)
@@ -122,11 +126,6 @@ def geometry(where, x_shape, w_shape, strides, padding, dilation, groups):
     if math.prod((ih, iw, ci)) >= 2**40 or math.prod((*out, co)) >= 2**40 or math.prod(g.kernel_shape) >= 2**40:
         raise ValueError(f"{where}: sizes overflow: image {(ih, iw, ci)}, kernel {tuple(w_shape)}, result {(*out, co)}")
     return g
-
-
-def _vector(float64):
-    """Elements of a vector in the instruction set in use."""
-    return _core.cpu()["vector_width"]["float64" if float64 else "float32"]
 
 
 def choose(g, float64=False):
@@ -137,7 +136,7 @@ def choose(g, float64=False):
         return _POINTWISE
     if g.groups == 1 and g.ow < 4 and g.kh > 0:
         return _IM2COL
-    if g.groups == 1 and g.dw == 1 and g.co % _vector(float64):
+    if g.groups == 1 and g.dw == 1 and g.co % _WIDTHS["float64" if float64 else "float32"]:
         return _SMALL
     return _DIRECT
 
@@ -278,6 +277,8 @@ def _common(where, x, w, x_shape, w_shape, strides, padding, dilation_rate, grou
         )
     g = geometry(where, x_shape, w_shape, _pair(where, "strides", strides), _padding(where, padding),
                  _pair(where, "dilation_rate", dilation_rate), int(groups))  # fmt: skip
+    if algorithm is None:
+        g = g.covered()
     return g, usable(where, g, algorithm, dtype == np.float64)
 
 

@@ -2,6 +2,7 @@
 
 from fastnn import constraints, initializers, ops, regularizers
 from fastnn.layers.layer import Layer
+from fastnn.ops.core import as_tensor, is_tensor
 from fastnn.ops.normalization import batch_norm
 
 
@@ -114,8 +115,9 @@ class BatchNormalization(_Normalization):
     def _train(self, x):
         y, mean, variance = batch_norm(x, self.gamma, self.beta, self.epsilon)
         for moving, now in ((self.moving_mean, mean), (self.moving_variance, variance)):
-            old = ops.multiply(moving, self.momentum)
-            moving.assign(ops.add(old, ops.multiply(ops.stop_gradient(now), 1.0 - self.momentum)))
+            old = as_tensor(moving, self.dtype) if is_tensor(now) else moving
+            now = ops.multiply(ops.stop_gradient(now), 1.0 - self.momentum)
+            moving.assign(ops.add(ops.multiply(old, self.momentum), now))
         return y
 
     def get_config(self):

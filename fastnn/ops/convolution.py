@@ -4,7 +4,7 @@ from fastnn.graph import Spec
 from fastnn.kernels import convolution as cv
 from fastnn.kernels.convolution import Geometry
 from fastnn.ops import movement as sh
-from fastnn.ops.core import Op, apply, is_batched, make, register, shape_of
+from fastnn.ops.core import Op, apply, as_tensor, is_batched, is_tensor, make, register, shape_of
 from fastnn.ops.linear import ACTIVATIONS
 
 
@@ -21,7 +21,8 @@ class _Convolution(Op):
         self.algorithm = algorithm
 
     def _plan(self, dtype):
-        g = Geometry(*self.geometry).covered()
+        g = Geometry(*self.geometry)
+        g = g.covered() if self.algorithm is None else g
         return g, cv.usable(self.name, g, self.algorithm, dtype == "float64")
 
     def _expect(self, what, shape, expected):
@@ -130,6 +131,11 @@ def _as_image(x, where):
     return x, False
 
 
+def _beside(inputs, kernel):
+    """The kernel as a tensor where the inputs are one, so that it can be reshaped like one."""
+    return as_tensor(kernel, inputs.dtype) if is_tensor(inputs) else kernel
+
+
 def _spread(value, flat, name, where):
     """An integer or tuple as (along rows, along columns)."""
     pair = (value,) if isinstance(value, int) else tuple(value)
@@ -152,7 +158,7 @@ def conv(inputs, kernel, strides=1, padding="valid", data_format=None, dilation_
         raise ValueError(f"{where}: a kernel for inputs of shape {tuple(shape_of(inputs))} needs {3 if flat else 4} "
                          f"dimensions, got {w_shape}")  # fmt: skip
     if flat:
-        kernel, w_shape = sh.reshape(kernel, (1, *w_shape)), (1, *w_shape)
+        kernel, w_shape = sh.reshape(_beside(inputs, kernel), (1, *w_shape)), (1, *w_shape)
     if padding == "causal":
         padding = ("valid", "causal")
     g = cv.geometry(where, shape_of(x), w_shape, _spread(strides, flat, "strides", where), padding,
@@ -167,7 +173,7 @@ def depthwise_conv(inputs, kernel, strides=1, padding="valid", data_format=None,
     *size, channels, multiplier = shape_of(kernel)
     if shape_of(inputs)[-1] != channels:
         raise ValueError(f"{where}: inputs of shape {tuple(shape_of(inputs))} must have {channels} channels")
-    kernel = sh.reshape(kernel, (*size, 1, channels * multiplier))
+    kernel = sh.reshape(_beside(inputs, kernel), (*size, 1, channels * multiplier))
     return conv(inputs, kernel, strides, padding, data_format, dilation_rate, channels, where=where)
 
 
@@ -186,7 +192,7 @@ def conv_transpose(inputs, kernel, strides=1, padding="valid", output_padding=No
     x, flat = _as_image(inputs, where)
     shape, w_shape = shape_of(x), tuple(shape_of(kernel))
     if flat:
-        kernel, w_shape = sh.reshape(kernel, (1, *w_shape)), (1, *w_shape)
+        kernel, w_shape = sh.reshape(_beside(inputs, kernel), (1, *w_shape)), (1, *w_shape)
     if shape[-1] != w_shape[-1]:
         raise ValueError(f"{where}: inputs of shape {tuple(shape_of(inputs))} must have {w_shape[-1]} channels")
     if padding not in ("valid", "same"):

@@ -79,34 +79,42 @@ class MaxPoolGrad(_Pool):
 
 @register
 class AveragePool(_Pool):
-    """The mean of each window."""
+    """The mean of each window; with `total` its sum."""
 
     name = "average_pool"
+
+    def __init__(self, geometry, total=False):
+        super().__init__(geometry)
+        self.total = total
 
     def infer(self, x):
         return Spec(self._out(x.shape[0]), x.dtype)
 
     def gradient(self, node, dy):
-        return (make(AveragePoolGrad(self.geometry), dy)[0],)
+        return (make(AveragePoolGrad(self.geometry, self.total), dy)[0],)
 
     def lower(self, b, outs, ins):
-        self._run(b, "average_pool", (outs[0], ins[0]), ins[0].shape)
+        self._run(b, "average_pool", (outs[0], ins[0]), ins[0].shape, (int(self.total),))
 
 
 @register
 class AveragePoolGrad(_Pool):
-    """Each element of dy spread over its window."""
+    """Each element of dy spread over its window; with `total` given whole to each element of it."""
 
     name = "average_pool_grad"
+
+    def __init__(self, geometry, total=False):
+        super().__init__(geometry)
+        self.total = total
 
     def infer(self, dy):
         return Spec(self._in(dy.shape[0]), dy.dtype)
 
     def gradient(self, node, d):
-        return (make(AveragePool(self.geometry), d)[0],)
+        return (make(AveragePool(self.geometry, self.total), d)[0],)
 
     def lower(self, b, outs, ins):
-        self._run(b, "average_pool_grad", (outs[0], ins[0]), ins[0].shape)
+        self._run(b, "average_pool_grad", (outs[0], ins[0]), ins[0].shape, (int(self.total),))
 
 
 # ---- functions for users ----
@@ -149,9 +157,7 @@ def average_pool(inputs, pool_size, strides=None, padding="valid", data_format=N
 
 def repeat_pixels(x, times):
     """Each pixel of (n, rows, columns, channels) `times` (rows, columns) over."""
-    from fastnn.ops.elementwise import affine
-
     n, h, w, channels = _shape(x)
     a, b = times
     geometry = (h * a, w * b, channels, h, w, a, b, a, b, 0, 0)
-    return affine(apply(AveragePoolGrad(geometry), x), float(a * b))
+    return apply(AveragePoolGrad(geometry, True), x)
