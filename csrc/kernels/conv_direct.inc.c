@@ -50,7 +50,7 @@ static void conv_direct(const conv *c, int64_t n0, int64_t n1, real *scratch)
     }
     real product[(VL < 8 ? 8 : VL) * GEMM_TILE_VECS];
     const int64_t pitch = conv_pitch(c), rows = gemm_up(c->ow, c->spread), whole = c->ow / c->spread;
-    conv_tile t = {.k = c->run, .inner = c->inner, .inner_step = c->inner_step, .outer = c->kh,
+    conv_tile t = {.a_half = c->sh * pitch, .k = c->run, .inner = c->inner, .inner_step = c->inner_step, .outer = c->kh,
                    .outer_step = c->dh * pitch, .lda = c->spread * c->sw * c->ci,
                    .ldb = packed ? c->vectors * VL : c->co,
                    .floor = plain && c->activation == FN_ACT_RELU ? 0 : -(real)FN_INFINITY};
@@ -64,8 +64,9 @@ static void conv_direct(const conv *c, int64_t n0, int64_t n1, real *scratch)
                 const int nv = gemm_panel(c->vectors, v, 0), most = gemm_tile_rows[nv];
                 const int64_t column = v * VL;
                 t.b = b + column;
-                for (int64_t y = 0; y < c->oh; y++) {
-                    const int64_t at = image + y * c->y_row + g * c->cog;
+                const int two = nv == 1 && rows <= CONV_HALF;
+                for (int64_t y = 0; y < c->oh;) {
+                    const int64_t at = image + y * c->y_row + g * c->cog, halves = two && y + 1 < c->oh ? 2 : 1;
                     const real *row = x + y * c->sh * pitch + g * c->cig;
                     e.c = c->y + at;
                     e.s = c->s ? c->s + at : NULL;
@@ -84,11 +85,17 @@ static void conv_direct(const conv *c, int64_t n0, int64_t n1, real *scratch)
                         t.tail = columns - (n_vectors - 1) * VL;
                         t.c = c->s ? product : e.c + r * e.ldc + column;
                         t.ldc = c->s ? n_vectors * VL : e.ldc;
-                        conv_tiles[n_vectors][m](&t);
-                        if (!plain)
-                            gemm_finish(&e, r, m, column, columns, c->s ? product : NULL, t.ldc, 1, 1);
+                        t.c_half = c->s ? m * t.ldc : c->y_row;
+                        (halves == 2 ? conv_tiles_two[m] : conv_tiles[n_vectors][m])(&t);
+                        for (int64_t h = 0; !plain && h < halves; h++) {
+                            gemm f = e;
+                            f.c += h * c->y_row;
+                            f.s += c->s ? h * c->y_row : 0;
+                            gemm_finish(&f, r, m, column, columns, c->s ? product + h * t.c_half : NULL, t.ldc, 1, 1);
+                        }
                         r += m;
                     }
+                    y += halves;
                 }
                 v += nv;
             }

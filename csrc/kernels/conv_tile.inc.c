@@ -6,20 +6,21 @@
 
 /* C[R pixels, NV vectors of filters] = start + patches B, then max(C, floor): -infinity for none.
  * A pixel's patch is `outer` x `inner` runs of k contiguous elements; pixels are lda apart. B has a row of ldb elements
- * for each element of the patch. start is NULL for zeros, or one row of NV vectors, the last of `tail` elements. */
+ * for each element of the patch. start is NULL for zeros, or one row of NV vectors, the last of `tail` elements.
+ * With two halves, R / 2 pixels are of one row and R / 2 of another, a_half on in A and c_half in C. */
 typedef struct {
     const real *a, *b, *start;
     real *c;
-    int64_t k, inner, inner_step, outer, outer_step, lda, ldb, ldc, tail;
+    int64_t k, inner, inner_step, outer, outer_step, lda, ldb, ldc, tail, a_half, c_half;
     real floor;
 } conv_tile;
 
 typedef void conv_tile_fn(const conv_tile *t);
 
-FN_INLINE void conv_tile_body(const int R, const int NV, const conv_tile *t)
+FN_INLINE void conv_tile_body(const int R, const int NV, const int halves, const conv_tile *t)
 {
     const real *b = t->b;
-    const int64_t lda = t->lda, ldb = t->ldb, k = t->k, tail = t->tail;
+    const int64_t lda = t->lda, ldb = t->ldb, k = t->k, tail = t->tail, half = t->a_half;
     vec acc[GEMM_TILE_VECS];
 
 #pragma GCC unroll 8
@@ -43,7 +44,7 @@ FN_INLINE void conv_tile_body(const int R, const int NV, const conv_tile *t)
                     x[v] = vload(b + v * VL);
 #pragma GCC unroll 16
                 for (int r = 0; r < R; r++) {
-                    const vec s = vset1(a[r * lda]);
+                    const vec s = vset1(r < R / halves ? a[r * lda] : a[half + (r - R / halves) * lda]);
 #pragma GCC unroll 8
                     for (int v = 0; v < NV; v++)
                         acc[r * NV + v] += s * x[v];
@@ -51,10 +52,10 @@ FN_INLINE void conv_tile_body(const int R, const int NV, const conv_tile *t)
             }
         }
     }
-    real *c = t->c;
     const vec floor = vset1(t->floor);
 #pragma GCC unroll 16
-    for (int r = 0; r < R; r++, c += t->ldc) {
+    for (int r = 0; r < R; r++) {
+        real *c = t->c + (r < R / halves ? r * t->ldc : t->c_half + (r - R / halves) * t->ldc);
 #pragma GCC unroll 8
         for (int v = 0; v < NV; v++) {
             const vec x = vmax(floor, acc[r * NV + v]); /* x when it is NaN */
@@ -121,7 +122,7 @@ FN_INLINE void conv_sum_body(const int R, const int NV, const int halves, const 
 
 #define CONV_TILES(X) GEMM_TILES_1(X) GEMM_TILES_2(X) GEMM_TILES_3(X) GEMM_TILES_4(X)
 #define CONV_DEFINE(R, NV)                                                                                 \
-    static void conv_tile_##R##x##NV(const conv_tile *t) { conv_tile_body(R, NV, t); }                     \
+    static void conv_tile_##R##x##NV(const conv_tile *t) { conv_tile_body(R, NV, 1, t); }                     \
     static void conv_sum_##R##x##NV(const conv_sum_tile *t) { conv_sum_body(R, NV, 1, t); }
 CONV_TILES(CONV_DEFINE)
 #undef CONV_DEFINE
@@ -132,13 +133,22 @@ static conv_sum_fn *const conv_sums[5][17] = {CONV_TILES(CONV_SUM_ENTRY)};
 #undef CONV_TILE_ENTRY
 #undef CONV_SUM_ENTRY
 
-/* Two runs of up to CONV_HALF elements side by side: where a run is too short to fill the multipliers. */
+/* Two rows or runs of up to CONV_HALF elements side by side: where one is too short to fill the multipliers. */
+#if defined(__AVX512F__) || defined(__ARM_NEON)
+enum { CONV_HALF = 8 };
+#define CONV_HALVES(X) X(1, 2) X(2, 4) X(3, 6) X(4, 8) X(5, 10) X(6, 12) X(7, 14) X(8, 16)
+#else
 enum { CONV_HALF = 6 };
 #define CONV_HALVES(X) X(1, 2) X(2, 4) X(3, 6) X(4, 8) X(5, 10) X(6, 12)
+#endif
 #define CONV_DEFINE(H, R)                                                                                  \
+    static void conv_tile2_##H(const conv_tile *t) { conv_tile_body(R, 1, 2, t); }                         \
     static void conv_sum2_##H(const conv_sum_tile *t) { conv_sum_body(R, 1, 2, t); }
 CONV_HALVES(CONV_DEFINE)
 #undef CONV_DEFINE
-#define CONV_ENTRY(H, R) [H] = conv_sum2_##H,
-static conv_sum_fn *const conv_sums_two[CONV_HALF + 1] = {CONV_HALVES(CONV_ENTRY)};
-#undef CONV_ENTRY
+#define CONV_TILE_ENTRY(H, R) [H] = conv_tile2_##H,
+#define CONV_SUM_ENTRY(H, R) [H] = conv_sum2_##H,
+static conv_tile_fn *const conv_tiles_two[CONV_HALF + 1] = {CONV_HALVES(CONV_TILE_ENTRY)};
+static conv_sum_fn *const conv_sums_two[CONV_HALF + 1] = {CONV_HALVES(CONV_SUM_ENTRY)};
+#undef CONV_TILE_ENTRY
+#undef CONV_SUM_ENTRY

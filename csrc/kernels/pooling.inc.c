@@ -100,6 +100,10 @@ static void max_pool(const fn_op *op, const fn_step *step, int64_t lo, int64_t h
     fn_row_range(op, lo, hi, &n0, &n1);
     void *index = op->p[2];
     const int two = p.kh == 2 && p.kw == 2;
+    /* fewer channels than a vector has: what is read beyond them counts for nothing, what is written is written again
+     * with the next pixel; up to the ends of what this task may touch */
+    const real *const x_end = (const real *)op->p[1] + n1 * p.ih * p.iw * p.c;
+    const int64_t y_end = n1 * p.oh * p.ow * p.c;
     for (int64_t n = n0; n < n1; n++)
         for (int64_t a = 0; a < p.oh; a++) {
             int64_t i0, i1, y, j0, j1, x;
@@ -111,7 +115,8 @@ static void max_pool(const fn_op *op, const fn_step *step, int64_t lo, int64_t h
                 const int whole = two && i1 - i0 == 2 && j1 - j0 == 2;
                 for (int64_t c = 0; c < p.c; c += VL) {
                     const int64_t lanes = gemm_min(VL, p.c - c);
-                    if (whole && lanes == VL)
+                    const int full = lanes == VL || (at + c + VL <= y_end && x_end - (from + c) >= (p.iw + 1) * p.c + VL);
+                    if (whole && full)
                         pool_max_pixel(&p, op->p[0], index, at + c, from + c, 0, 2, 0, 2, 2, VL);
                     else if (whole)
                         pool_max_pixel(&p, op->p[0], index, at + c, from + c, 0, 2, 0, 2, 2, lanes);
@@ -150,6 +155,9 @@ static void max_pool_grad(const fn_op *op, const fn_step *step, int64_t lo, int6
     fn_row_range(op, lo, hi, &n0, &n1);
     const real *dy = op->p[1], *s = p.gradient ? op->p[3] : NULL;
     const int two = p.kh == 2 && p.kw == 2 && p.apart, covers = pool_covers(&p), add = !p.apart;
+    /* as in max_pool; here a row's end is the limit, since its second half of taps is written before the next row */
+    const int narrow = covers && p.c < VL;
+    const int64_t y_end = n1 * p.oh * p.ow * p.c;
     for (int64_t n = n0; n < n1; n++) {
         real *image = (real *)op->p[0] + n * p.ih * p.iw * p.c;
         if (!covers)
@@ -164,13 +172,19 @@ static void max_pool_grad(const fn_op *op, const fn_step *step, int64_t lo, int6
                 const int whole = two && i1 - i0 == 2 && j1 - j0 == 2;
                 for (int64_t c = 0; c < p.c; c += VL) {
                     const int64_t lanes = gemm_min(VL, p.c - c);
+                    const int full = lanes == VL || (narrow && at + VL <= y_end && (p.iw - x - 1) * p.c >= VL);
+                    if (whole && full) {
+                        vec g = vload(dy + at + c);
+                        if (s)
+                            g *= gemm_derivative(p.gradient, vload(s + at + c), p.alpha);
+                        pool_max_grad_pixel(&p, to + c, g, pool_load_index(&p, op->p[2], at + c, VL), 0, 2, 0, 2, 2, VL, 0);
+                        continue;
+                    }
                     vec g = vload_n(dy + at + c, lanes);
                     if (s)
                         g *= gemm_derivative(p.gradient, vload_n(s + at + c, lanes), p.alpha);
                     const ivec where = pool_load_index(&p, op->p[2], at + c, lanes);
-                    if (whole && lanes == VL)
-                        pool_max_grad_pixel(&p, to + c, g, where, 0, 2, 0, 2, 2, VL, 0);
-                    else if (whole)
+                    if (whole)
                         pool_max_grad_pixel(&p, to + c, g, where, 0, 2, 0, 2, 2, lanes, 0);
                     else
                         pool_max_grad_pixel(&p, to + c, g, where, i0, i1, j0, j1, p.kw, lanes, add);
