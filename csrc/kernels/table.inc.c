@@ -14,6 +14,9 @@
 #include "random.inc.c"
 #include "batching.inc.c"
 #include "matmul.inc.c"
+#include "convolution.inc.c"
+#include "pooling.inc.c"
+#include "normalization.inc.c"
 #include "ceiling.inc.c"
 #include "softmax.inc.c"
 #include "losses.inc.c"
@@ -27,6 +30,9 @@
     FN_RANDOM_KERNELS(X)        \
     FN_BATCHING_KERNELS(X)      \
     FN_MATMUL_KERNELS(X)        \
+    FN_CONVOLUTION_KERNELS(X)   \
+    FN_POOLING_KERNELS(X)       \
+    FN_NORMALIZATION_KERNELS(X) \
     FN_CEILING_KERNELS(X)       \
     FN_SOFTMAX_KERNELS(X)       \
     FN_LOSSES_KERNELS(X)        \

@@ -7,7 +7,7 @@ from fastnn.compiler.place import place
 from fastnn.compiler.program import Program
 from fastnn.ops.core import is_batched, size
 
-ITEM = {"float32": 4, "float64": 8, "int32": 4}
+ITEM = {"float32": 4, "float64": 8, "int32": 4, "int8": 1}
 
 
 class Record:

@@ -4,13 +4,23 @@ changed something; `fuse` applies them in turn."""
 from fastnn.compiler.program import Instruction
 from fastnn.ops import elementwise as ew
 from fastnn.ops import nn
+from fastnn.ops.convolution import Conv2D, Conv2DGradInput, Conv2DGradKernel
 from fastnn.ops.linear import ACTIVATIONS, MatMul, WeightGrad
+from fastnn.ops.pooling import MaxPool, MaxPoolGrad
 from fastnn.ops.reductions import SumFirst
 
 
 def fuse(program):
     """Rewrites the program in place."""
-    for rule in (join_bias, join_activation, join_activation_gradient, join_bias_gradient, join_loss_gradient):
+    for rule in (
+        join_bias,
+        join_activation,
+        pass_activation_gradient,
+        join_activation_gradient,
+        join_bias_gradient,
+        join_loss_gradient,
+        drop_pool_index,
+    ):
         rule(program)
     program.remove_dead()
     program.sort()
@@ -22,6 +32,16 @@ def _replace(program, old, new):
     program.instructions = [i for i in program.instructions if id(i) not in gone] + [new]
 
 
+def _changed(op, **changes):
+    """An operation like `op` but for some of its parameters."""
+    return type(op)(**{**op.config(), **changes})
+
+
+def _bare(op):
+    """Whether nothing has been joined to a product or convolution yet."""
+    return not any(getattr(op, name, None) for name in ("bias", "activation", "grad"))
+
+
 def join_bias(program):
     """y = x w, then + b  ->  the product adds b."""
     uses = program.uses()
@@ -30,13 +50,13 @@ def join_bias(program):
             made = product.maker
             if (
                 made is not None
-                and isinstance(made.op, MatMul)
-                and not (made.op.bias or made.op.activation or made.op.grad)
+                and isinstance(made.op, (MatMul, Conv2D))
+                and _bare(made.op)
                 and uses[product] == [add]
                 and b.shape == product.shape[-1:]
                 and add.outs[0].shape == product.shape
             ):
-                op = MatMul(made.op.transpose, bias=True)
+                op = _changed(made.op, bias=True)
                 _replace(program, [made, add], Instruction(op, [*made.ins, b], add.outs, add.position))
                 uses = program.uses()
                 break
@@ -50,11 +70,11 @@ def join_activation(program):
         made = z.maker
         if (
             made is not None
-            and isinstance(made.op, MatMul)
-            and not (made.op.activation or made.op.grad)
+            and isinstance(made.op, (MatMul, Conv2D))
+            and not (made.op.activation or getattr(made.op, "grad", None))
             and uses[z] == [act]
         ):
-            op = MatMul(made.op.transpose, made.op.bias, activation=_activation(act.op))
+            op = _changed(made.op, activation=_activation(act.op))
             _replace(program, [made, act], Instruction(op, made.ins, act.outs, act.position))
             uses = program.uses()
 
@@ -71,11 +91,11 @@ def join_activation_gradient(program):
         made = dy.maker
         if (
             made is not None
-            and isinstance(made.op, MatMul)
-            and not (made.op.bias or made.op.activation or made.op.grad)
+            and isinstance(made.op, (MatMul, Conv2DGradInput))
+            and _bare(made.op)
             and uses[dy] == [grad]
         ):
-            op = MatMul(made.op.transpose, grad=_activation(grad.op))
+            op = _changed(made.op, grad=_activation(grad.op))
             _replace(program, [made, grad], Instruction(op, [*made.ins, y], grad.outs, grad.position))
             uses = program.uses()
 
@@ -86,10 +106,12 @@ def join_bias_gradient(program):
     for i in program.instructions:
         if isinstance(i.op, SumFirst) and not i.op.mean and i.op.axis == len(i.ins[0].shape) - 1:
             sums.setdefault(i.ins[0], i)
-    for product in [i for i in program.instructions if isinstance(i.op, WeightGrad) and not i.op.bias]:
+    kinds = (WeightGrad, Conv2DGradKernel)
+    for product in [i for i in program.instructions if isinstance(i.op, kinds) and not i.op.bias]:
         total = sums.get(product.ins[1])
         if total is not None and total in program.instructions:
-            new = Instruction(WeightGrad(bias=True), product.ins, [*product.outs, *total.outs], product.position)
+            op = _changed(product.op, bias=True)
+            new = Instruction(op, product.ins, [*product.outs, *total.outs], product.position)
             _replace(program, [product, total], new)
 
 
@@ -109,3 +131,28 @@ def join_loss_gradient(program):
             [loss, grad],
             Instruction(grad.op.variant(loss=True), grad.ins, [*loss.outs, *grad.outs], loss.position),
         )
+
+
+def pass_activation_gradient(program):
+    """dx of a max-pool, then f'(x) dx, x the pooled tensor and result of f  ->  f'(y) dy before the pool, on a fraction
+    of the elements: each that gets a gradient is the largest of its window, so y there."""
+    uses = program.uses()
+    for grad in [i for i in program.instructions if isinstance(i.op, ew.UnaryGrad) and i.op.function in ACTIVATIONS]:
+        dx, x = grad.ins
+        made = dx.maker
+        if made is None or not isinstance(made.op, MaxPoolGrad) or made.op.grad or uses[dx] != [grad]:
+            continue
+        pool = made.ins[1].maker
+        if pool.ins[0] is x:
+            op = _changed(made.op, grad=_activation(grad.op))
+            _replace(program, [made, grad], Instruction(op, [*made.ins, pool.outs[0]], grad.outs, grad.position))
+            uses = program.uses()
+
+
+def drop_pool_index(program):
+    """A max-pool whose gradient nobody asks for stores no positions."""
+    uses = program.uses()
+    for pool in [i for i in program.instructions if isinstance(i.op, MaxPool) and i.op.index]:
+        if pool.outs[1] not in uses:
+            new = Instruction(_changed(pool.op, index=False), pool.ins, pool.outs[:1], pool.position)
+            _replace(program, [pool], new)

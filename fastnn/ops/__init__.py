@@ -5,6 +5,7 @@ give 1 and 0 in the float type; argmax and class ids are int32; everything else 
 """
 
 from fastnn.ops import operators as _operators
+from fastnn.ops.convolution import conv, conv_transpose, depthwise_conv, separable_conv
 from fastnn.ops.elementwise import (
     abs,
     absolute,
@@ -106,4 +107,6 @@ from fastnn.ops.nn import (
     softmax,
     sparse_categorical_crossentropy,
 )
+from fastnn.ops.normalization import batch_normalization, group_normalization, layer_normalization
+from fastnn.ops.pooling import average_pool, max_pool
 from fastnn.ops.reductions import all, any, argmax, argmin, logsumexp, max, mean, min, norm, prod, std, sum, var

@@ -193,6 +193,11 @@ class SliceGrad(Op):
     def infer(self, dy):
         return Spec(self.shape, dy.dtype)
 
+    def gradient(self, node, d):
+        shape = node.inputs[0].shape
+        inner = shape[1:] if is_batched(shape) else shape
+        return (make(Slice(self.begin, inner, self.steps), d)[0],)
+
     def lower(self, b, outs, ins):
         batched = is_batched(self.shape)
         n = size(self.shape)

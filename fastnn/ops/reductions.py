@@ -156,9 +156,10 @@ def _reduce(function, x, axis, keepdims):
         inner = tuple(a for a in axes if a != 0)
         if function not in ("sum", "mean"):
             raise ValueError(f"{function}: over the batch (axis 0) only sum and mean are possible")
-        if inner:
-            y = _reduce(function, y, inner, False)
-        y = apply(SumFirst(1, function == "mean"), y)
+        if inner == tuple(range(1, len(inner) + 1)):
+            y = apply(SumFirst(len(inner) + 1, function == "mean"), y)
+        else:
+            y = apply(SumFirst(1, function == "mean"), _reduce(function, y, inner, False))
     else:
         for group in reversed(_runs(axes)):
             y = _reduce_run(function, y, group)

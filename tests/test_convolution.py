@@ -1,0 +1,274 @@
+"""Convolution kernels and layers against NumPy in float64, each other, and central differences."""
+
+import itertools
+
+import numpy as np
+import pytest
+from traced import compile_and_run
+
+import fastnn
+from fastnn import layers, ops, threads
+from fastnn.kernels import convolution as cv
+
+DTYPES = (np.float32, np.float64)
+TOLERANCE = {np.float32: {"rtol": 2e-4, "atol": 2e-4}, np.float64: {"rtol": 1e-10, "atol": 1e-10}}
+
+
+def patches(x, g):
+    """(n, oh, ow, kh, kw, ci): what each output pixel sees."""
+    n = len(x)
+    bottom = max((g.oh - 1) * g.sh + (g.kh - 1) * g.dh + 1 - g.ih - g.top, 0)
+    right = max((g.ow - 1) * g.sw + (g.kw - 1) * g.dw + 1 - g.iw - g.left, 0)
+    x = np.pad(x, ((0, 0), (g.top, bottom), (g.left, right), (0, 0)))
+    out = np.zeros((n, g.oh, g.ow, g.kh, g.kw, g.ci))
+    for i, j in itertools.product(range(g.kh), range(g.kw)):
+        rows = slice(i * g.dh, i * g.dh + (g.oh - 1) * g.sh + 1, g.sh)
+        columns = slice(j * g.dw, j * g.dw + (g.ow - 1) * g.sw + 1, g.sw)
+        out[:, :, :, i, j] = x[:, rows, columns]
+    return out
+
+
+def split(g):
+    cig, cog = g.ci // g.groups, g.co // g.groups
+    for k in range(g.groups):
+        yield slice(k * cig, (k + 1) * cig), slice(k * cog, (k + 1) * cog)
+
+
+def reference(x, w, bias, g):
+    p, w = patches(x.astype(float), g), w.astype(float)
+    y = np.zeros((len(x), g.oh, g.ow, g.co))
+    for c, o in split(g):
+        y[..., o] = np.einsum("npqijc,ijco->npqo", p[..., c], w[..., o])
+    return y if bias is None else y + bias
+
+
+def reference_gradients(x, w, dy, g):
+    x, w, dy = x.astype(float), w.astype(float), dy.astype(float)
+    p = patches(x, g)
+    dw, dp = np.zeros(w.shape), np.zeros(p.shape)
+    for c, o in split(g):
+        dw[..., o] = np.einsum("npqijc,npqo->ijco", p[..., c], dy[..., o])
+        dp[..., c] = np.einsum("npqo,ijco->npqijc", dy[..., o], w[..., o])
+    height = max((g.oh - 1) * g.sh + (g.kh - 1) * g.dh + 1, g.top + g.ih)
+    width = max((g.ow - 1) * g.sw + (g.kw - 1) * g.dw + 1, g.left + g.iw)
+    dx = np.zeros((len(x), height, width, g.ci))
+    for i, j in itertools.product(range(g.kh), range(g.kw)):
+        rows = slice(i * g.dh, i * g.dh + (g.oh - 1) * g.sh + 1, g.sh)
+        columns = slice(j * g.dw, j * g.dw + (g.ow - 1) * g.sw + 1, g.sw)
+        dx[:, rows, columns] += dp[:, :, :, i, j]
+    return dx[:, g.top : g.top + g.ih, g.left : g.left + g.iw], dw, dy.sum((0, 1, 2))
+
+
+# n, ih, iw, ci, kh, kw, co, strides, padding, dilation, groups
+CASES = [
+    (2, 6, 7, 4, 3, 3, 3, 1, "valid", 1, 1),
+    (3, 28, 28, 1, 5, 5, 6, 1, "same", 1, 1),
+    (2, 14, 14, 6, 5, 5, 16, 1, "valid", 1, 1),
+    (2, 9, 11, 3, 3, 3, 32, 1, "same", 1, 1),
+    (1, 1, 1, 5, 1, 1, 17, 1, "valid", 1, 1),
+    (3, 1, 1, 3, 3, 3, 5, 1, "same", 1, 1),
+    (4, 5, 5, 16, 5, 5, 20, 1, "valid", 1, 1),
+    (2, 5, 4, 1, 5, 4, 1, 1, "valid", 1, 1),
+    (2, 8, 9, 16, 3, 3, 16, 2, "same", 1, 1),
+    (2, 8, 9, 17, 1, 1, 33, 2, "valid", 1, 1),
+    (2, 7, 7, 16, 1, 1, 32, 1, "valid", 1, 1),
+    (2, 7, 7, 5, 1, 1, 3, 1, "valid", 1, 1),
+    (2, 11, 13, 3, 2, 3, 5, (3, 4), "valid", 1, 1),
+    (2, 11, 13, 4, 3, 3, 5, 1, "same", (2, 3), 1),
+    (2, 10, 10, 6, 3, 2, 9, 1, "same", 1, 3),
+    (2, 10, 9, 32, 3, 3, 64, 2, "same", 1, 2),
+    (2, 9, 9, 6, 3, 3, 6, 1, "same", 1, 6),
+    (2, 9, 9, 17, 3, 3, 34, 2, "same", 1, 17),
+    (2, 9, 9, 4, 2, 2, 12, 1, "valid", 2, 4),
+    (2, 1, 30, 3, 1, 5, 7, 1, "same", 1, 1),
+    (1, 1, 700, 2, 1, 3, 16, 1, "valid", 1, 1),
+    (2, 9, 9, 3, 3, 3, 4, 1, (3, 0, 1, 4), 1, 1),
+    (2, 6, 6, 2, 2, 2, 3, 4, "valid", 1, 1),
+    (2, 6, 10, 80, 3, 3, 80, 1, "same", 1, 1),
+    (1, 5, 9, 200, 3, 3, 130, 1, "same", 1, 1),
+    (0, 6, 6, 2, 2, 2, 3, 1, "valid", 1, 1),
+]
+
+
+def make(case, dtype, seed=0):
+    n, ih, iw, ci, kh, kw, co, strides, padding, dilation, groups = case
+    rng = np.random.RandomState(seed)
+    x = rng.standard_normal((n, ih, iw, ci)).astype(dtype)
+    w = (rng.standard_normal((kh, kw, ci // groups, co)) / np.sqrt(kh * kw * ci / groups)).astype(dtype)
+    bias = rng.standard_normal(co).astype(dtype)
+    options = {"strides": strides, "padding": padding, "dilation_rate": dilation, "groups": groups}
+    pair = lambda v: (v, v) if isinstance(v, int) else v  # noqa: E731
+    g = cv.geometry("test", x.shape, w.shape, pair(strides), cv._padding("test", padding), pair(dilation), groups)
+    dy = rng.standard_normal((n, g.oh, g.ow, co)).astype(dtype)
+    return x, w, bias, dy, g, options
+
+
+def algorithms(g):
+    for name, code in cv.ALGORITHMS.items():
+        try:
+            cv.usable("test", g, name, False)
+        except ValueError:
+            assert code in (cv._POINTWISE, cv._DEPTHWISE)
+        else:
+            yield name
+    yield None
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_forward(case, dtype):
+    x, w, bias, _, g, options = make(case, dtype)
+    want = reference(x, w, bias, g)
+    for name in algorithms(g):
+        np.testing.assert_allclose(
+            cv.conv2d(x, w, bias, algorithm=name, **options), want, **TOLERANCE[dtype], err_msg=name
+        )
+        got = cv.conv2d(x, w, algorithm=name, **options)
+        np.testing.assert_allclose(got, want - bias, **TOLERANCE[dtype], err_msg=name)
+        got = cv.conv2d(x, w, bias, activation="relu", algorithm=name, **options)
+        np.testing.assert_allclose(got, np.maximum(want, 0), **TOLERANCE[dtype], err_msg=name)
+        got = cv.conv2d(x, w, bias, activation="tanh", algorithm=name, **options)
+        np.testing.assert_allclose(got, np.tanh(want), **TOLERANCE[dtype], err_msg=name)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_gradients(case, dtype):
+    x, w, _, dy, g, options = make(case, dtype)
+    dx, dw, db = reference_gradients(x, w, dy, g)
+    for name in algorithms(g):
+        got = cv.conv2d_grad_input(dy, w, x.shape, algorithm=name, **options)
+        np.testing.assert_allclose(got, dx, **TOLERANCE[dtype], err_msg=name)
+        got, got_bias = cv.conv2d_grad_kernel(x, dy, w.shape[:2], algorithm=name, **options)
+        scale = np.sqrt(max(len(x) * g.oh * g.ow, 1))
+        np.testing.assert_allclose(got / scale, dw / scale, **TOLERANCE[dtype], err_msg=name)
+        np.testing.assert_allclose(got_bias / scale, db / scale, **TOLERANCE[dtype], err_msg=name)
+
+
+@pytest.mark.parametrize("case", [(13, *c[1:]) for c in CASES if c[0]], ids=str)
+def test_same_bits_for_any_threads(case):
+    x, w, bias, dy, g, options = make(case, np.float32)
+    before = threads.get_num_threads()
+    results = []
+    try:
+        for n in (1, 2, 3, 8):
+            threads.set_num_threads(n)
+            results.append([
+                *(cv.conv2d(x, w, bias, activation="relu", algorithm=a, **options) for a in algorithms(g)),
+                *(cv.conv2d_grad_input(dy, w, x.shape, algorithm=a, **options) for a in algorithms(g)),
+                *itertools.chain(*(cv.conv2d_grad_kernel(x, dy, w.shape[:2], algorithm=a, **options) for a in algorithms(g))),
+            ])  # fmt: skip
+    finally:
+        threads.set_num_threads(before)
+    for other in results[1:]:
+        for a, b in zip(results[0], other, strict=True):
+            assert a.tobytes() == b.tobytes()
+
+
+def test_kernels_are_gradients_of_each_other():
+    """<dy, conv(x, w)> is linear in x and in w: its derivatives are the two gradients, by central differences."""
+    for case in CASES[:1] + CASES[8:9] + CASES[13:15]:
+        x, w, _, dy, _, options = make(case, np.float64)
+        dx = cv.conv2d_grad_input(dy, w, x.shape, **options)
+        dw, _ = cv.conv2d_grad_kernel(x, dy, w.shape[:2], **options)
+        rng = np.random.RandomState(1)
+        for array, gradient in ((x, dx), (w, dw)):
+            direction = rng.standard_normal(array.shape)
+            kept = array.copy()
+            values = []
+            for step in (1e-5, -1e-5):
+                array[...] = kept + step * direction
+                values.append(float((cv.conv2d(x, w, **options) * dy).sum()))
+            array[...] = kept
+            np.testing.assert_allclose((values[0] - values[1]) / 2e-5, (direction * gradient).sum(), rtol=1e-6)
+
+
+def test_errors():
+    x, w = np.zeros((2, 5, 6, 4), np.float32), np.zeros((3, 3, 4, 8), np.float32)
+    for call, words in [
+        (lambda: cv.conv2d(x, np.zeros((7, 3, 4, 8), np.float32)), "larger than the image"),
+        (lambda: cv.conv2d(x, np.zeros((3, 3, 5, 8), np.float32)), "channels"),
+        (lambda: cv.conv2d(x, w, strides=0), "positive"),
+        (lambda: cv.conv2d(x, w, strides=2, dilation_rate=2), "combined"),
+        (lambda: cv.conv2d(x, w, padding="full"), "padding"),
+        (lambda: cv.conv2d(x, w, padding=(-1, 0, 0, 0)), "negative"),
+        (lambda: cv.conv2d(x, w, groups=3), "groups"),
+        (lambda: cv.conv2d(x, w, algorithm="pointwise"), "pointwise"),
+        (lambda: cv.conv2d(x, w, algorithm="depthwise"), "depthwise"),
+        (lambda: cv.conv2d(x, w, algorithm="winograd"), "algorithm"),
+        (lambda: cv.conv2d(x, w, activation="sine"), "activation"),
+        (lambda: cv.conv2d(x[0], w), "images"),
+        (lambda: cv.conv2d(x, w, out=np.zeros((2, 3, 4, 9), np.float32)), "shape"),
+        (lambda: cv.conv2d_grad_input(x, w, (2, 5, 6, 4)), "dy"),
+        (lambda: cv.conv2d(np.zeros((2, 4, 8, 6), np.float32), np.zeros((3, 3, 4, 8), np.float32)), "channels-first"),
+    ]:
+        with pytest.raises(ValueError, match=words):
+            call()
+    with pytest.raises(TypeError, match="dtype"):
+        cv.conv2d(x, w.astype(np.float64))
+
+
+@pytest.mark.parametrize("function", [None, ops.relu, ops.tanh])
+@pytest.mark.parametrize("case", [c for c in CASES if c[0] and isinstance(c[8], str)][:18], ids=str)
+def test_compiled(case, function):
+    """Bias and activation joined to the convolution, activations' gradients to its own: the same as one by one."""
+    x, w, bias, _, g, options = make(case, np.float64)
+    options = {"strides": (g.sh, g.sw), "padding": case[8], "dilation_rate": (g.dh, g.dw), "groups": g.groups}
+    w2 = np.random.RandomState(5).standard_normal((1, 1, g.co, 3))
+
+    def net(x, w, bias, w2):
+        y = ops.add(ops.conv(ops.tanh(x), w, **options), bias)
+        return ops.conv(y if function is None else function(y), w2)
+
+    up = np.random.RandomState(6).standard_normal((len(x), g.oh, g.ow, 3))
+    arrays, batched = [x, w, bias, w2], [True, False, False, False]
+    y, found = compile_and_run(net, arrays, batched, up)
+    z, plain = compile_and_run(net, arrays, batched, up, fused=False)
+    for a, b in zip((y, *found), (z, *plain), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-11)
+    dx, dw, db = reference_gradients(np.tanh(x), w, np.zeros((len(x), g.oh, g.ow, g.co)), g)
+    assert found[0].shape == dx.shape and found[1].shape == dw.shape and found[2].shape == db.shape
+
+
+def test_layer_errors():
+    x = np.zeros((1, 4, 4, 2), np.float32)
+    for call, words in [
+        (lambda: layers.Conv2D(3, 5, name="edge")(x), "edge.*larger than the image"),
+        (lambda: layers.Conv2D(3, 0), "kernel_size"),
+        (lambda: layers.Conv2D(3, 3, strides=0), "strides"),
+        (lambda: layers.Conv2D(3, -1), "kernel_size"),
+        (lambda: layers.Conv2D(0, 3), "filters"),
+        (lambda: layers.Conv2D(4, 3, groups=3), "groups"),
+        (lambda: layers.Conv2D(3, 3, groups=3, name="edge")(x), "edge.*groups"),
+        (lambda: layers.Conv2D(3, 3, padding="causal"), "padding"),
+        (lambda: layers.Conv2D(3, 3, data_format="channels_first", name="edge"), "edge.*channels_last"),
+        (lambda: layers.Conv2D(3, 3, strides=2, dilation_rate=2), "combined"),
+        (lambda: layers.Conv2D(3, 3, name="edge")(x[0]), "edge.*rows"),
+        (lambda: layers.Conv1D(3, 3, name="edge")(x), "edge.*steps"),
+        (lambda: layers.Conv2DTranspose(3, 3, output_padding=1), "output_padding"),
+        (lambda: layers.Cropping2D(2, name="edge")(x), "edge.*nothing"),
+        (lambda: layers.ZeroPadding2D(-1), "padding"),
+        (lambda: layers.UpSampling2D(2, interpolation="cubic"), "interpolation"),
+    ]:
+        with pytest.raises(ValueError, match=words):
+            call()
+    layer = layers.Conv2D(3, 3, name="edge")
+    layer(x)
+    with pytest.raises(ValueError, match="edge.*channels"):
+        layer(np.zeros((1, 4, 4, 5), np.float32))
+
+
+def test_network_learns():
+    """A small net on a task that needs position: which half of the image is brighter."""
+    rng = np.random.RandomState(0)
+    x = rng.standard_normal((512, 8, 8, 1)).astype(np.float32)
+    y = (x[:, :4].mean((1, 2, 3)) > x[:, 4:].mean((1, 2, 3))).astype(np.int32)
+    fastnn.utils.set_random_seed(1)
+    model = fastnn.Sequential([
+        fastnn.Input((8, 8, 1)), layers.Conv2D(8, 3, padding="same", use_bias=False), layers.BatchNormalization(),
+        layers.ReLU(), layers.MaxPooling2D(), layers.SeparableConv2D(8, 3, activation="relu"),
+        layers.SpatialDropout2D(0.1), layers.Flatten(), layers.Dense(2, activation="softmax"),
+    ])  # fmt: skip
+    model.compile(fastnn.optimizers.Adam(0.01), "sparse_categorical_crossentropy", metrics=["accuracy"])
+    history = model.fit(x, y, batch_size=32, epochs=20, verbose=0)
+    assert history.history["accuracy"][-1] > 0.9
