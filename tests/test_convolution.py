@@ -156,7 +156,9 @@ def test_same_bits_for_any_threads(case):
             results.append([
                 *(cv.conv2d(x, w, bias, activation="relu", algorithm=a, **options) for a in algorithms(g)),
                 *(cv.conv2d_grad_input(dy, w, x.shape, algorithm=a, **options) for a in algorithms(g)),
-                *itertools.chain(*(cv.conv2d_grad_kernel(x, dy, w.shape[:2], algorithm=a, **options) for a in algorithms(g))),
+                *itertools.chain(
+                    *(cv.conv2d_grad_kernel(x, dy, w.shape[:2], algorithm=a, **options) for a in algorithms(g))
+                ),
             ])  # fmt: skip
     finally:
         threads.set_num_threads(before)
@@ -254,7 +256,7 @@ def test_layer_errors():
             call()
     layer = layers.Conv2D(3, 3, name="edge")
     layer(x)
-    with pytest.raises(ValueError, match="edge.*channels"):
+    with pytest.raises(ValueError, match=r"edge.*channels"):
         layer(np.zeros((1, 4, 4, 5), np.float32))
 
 

@@ -117,8 +117,8 @@ def geometry(where, x_shape, w_shape, strides, padding, dilation, groups):
             spread = f" spread by dilation_rate {d}" if d > 1 else ""
             padded = f" with {lo + hi} of padding" if lo + hi else ""
             raise ValueError(
-                f"{where}: a kernel of {kernel} {axis}{spread} is larger than the image's {size}{padded}; use a smaller "
-                f"kernel, padding='same', or larger images"
+                f"{where}: a kernel of {kernel} {axis}{spread} is larger than the image's {size}{padded}; use a "
+                f"smaller kernel, padding='same', or larger images"
             )
         out.append((size + lo + hi - span) // s + 1)
         before.append(lo)

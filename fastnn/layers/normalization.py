@@ -25,8 +25,10 @@ class _Normalization(Layer):
 
     def _add_weights(self, shape):
         if self.scale:
-            self.gamma = self.add_weight(shape, self.gamma_initializer, name="gamma",
-                                         regularizer=self.gamma_regularizer, constraint=self.gamma_constraint)  # fmt: skip
+            self.gamma = self.add_weight(
+                shape, self.gamma_initializer, name="gamma",
+                regularizer=self.gamma_regularizer, constraint=self.gamma_constraint,
+            )  # fmt: skip
         if self.center:
             self.beta = self.add_weight(shape, self.beta_initializer, name="beta",
                                         regularizer=self.beta_regularizer, constraint=self.beta_constraint)  # fmt: skip
@@ -148,8 +150,8 @@ class LayerNormalization(_Normalization):
         axes = sorted(a % len(input_shape) for a in axes)
         if not axes or axes[0] == 0 or axes != list(range(axes[0], len(input_shape))):
             raise ValueError(
-                f"LayerNormalization {self.name!r}: axis must be the last dimensions of inputs {tuple(input_shape)}, got "
-                f"{self.axis}; put them there with Permute"
+                f"LayerNormalization {self.name!r}: axis must be the last dimensions of inputs {tuple(input_shape)}, "
+                f"got {self.axis}; put them there with Permute"
             )
         self._add_weights(tuple(input_shape[a] for a in axes))
 
@@ -175,8 +177,8 @@ class GroupNormalization(_Normalization):
         groups = channels if self.groups == -1 else self.groups
         if channels % groups:
             raise ValueError(
-                f"GroupNormalization {self.name!r}: {channels} channels cannot be divided into {groups} groups; choose a "
-                f"divisor of {channels}"
+                f"GroupNormalization {self.name!r}: {channels} channels cannot be divided into {groups} groups; choose "
+                f"a divisor of {channels}"
             )
         self._groups = groups
         self._add_weights((channels,))

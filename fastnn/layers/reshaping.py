@@ -141,7 +141,8 @@ class _Cropping(Layer):
             n - a - b < 1 for n, (a, b) in zip(shape[1:-1], self.cropping, strict=True)
         ):
             raise ValueError(
-                f"{type(self).__name__} {self.name!r}: cropping {self.cropping} leaves nothing of inputs of shape {shape}"
+                f"{type(self).__name__} {self.name!r}: cropping {self.cropping} leaves nothing of inputs of shape "
+                f"{shape}"
             )
         cuts = [slice(a, n - b) for n, (a, b) in zip(shape[1:-1], self.cropping, strict=True)]
         return ops.getitem(inputs, (slice(None), *cuts))
