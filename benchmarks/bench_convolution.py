@@ -218,8 +218,9 @@ def torch_other(name, t, g, c):
 
 def main():
     limits = ceilings(ARGS.threads)
-    print(f"{_core.isa()}, {ARGS.threads} thread(s), batch {ARGS.batch}; "
-          f"multiply-adds {limits['flops'] / 1e9:.0f} GFLOP/s, copy in L2 {limits['bytes'] / 1e9:.0f} GB/s")  # fmt: skip
+    flops, moved = (f"{limits[key] / 1e9:.0f}" for key in ("flops", "bytes"))
+    print(f"{_core.isa()}, {ARGS.threads} thread(s), batch {ARGS.batch}")
+    print(f"ceiling: multiply-adds {flops} GFLOP/s, copy in L2 {moved} GB/s")
     convolutions(limits["flops"])
     if not ARGS.algorithms:
         others(limits["bytes"])
