@@ -105,7 +105,7 @@ def input_tensor(shape, dtype, name=None):
 
 
 def constant(value, dtype):
-    value = np.ascontiguousarray(value, dtype=dtype)
+    value = np.require(value, dtype, ("C", "A"))
     return Node(Leaf("constant", value), (), [Spec(value.shape, dtype)]).outputs[0]
 
 

@@ -195,7 +195,7 @@ def _as_array(x, dtype):
     value = x.value if isinstance(x, Variable) else np.asarray(x)
     if value.dtype.kind not in "iufb":
         raise TypeError(f"expected an array or a number, got {type(x).__name__} of {value.dtype}")
-    return np.ascontiguousarray(value, dtype=dtype).reshape(value.shape)
+    return np.require(value, dtype, ("C", "A")).reshape(value.shape)
 
 
 def run(op, *arrays):
