@@ -50,7 +50,7 @@ static void conv_direct(const conv *c, int64_t n0, int64_t n1, real *scratch)
     }
     real product[(VL < 8 ? 8 : VL) * GEMM_TILE_VECS];
     const int64_t pitch = conv_pitch(c), rows = gemm_up(c->ow, c->spread), whole = c->ow / c->spread;
-    conv_tile t = {.a_half = c->sh * pitch, .k = c->run, .inner = c->inner, .inner_step = c->inner_step, .outer = c->kh,
+    conv_tile t = {.a_half = c->sh * pitch, .k = c->run, .inner = c->inner, .inner_step = c->inner_step,
                    .outer_step = c->dh * pitch, .lda = c->spread * c->sw * c->ci,
                    .ldb = packed ? c->vectors * VL : c->co,
                    .floor = plain && c->activation == FN_ACT_RELU ? 0 : -(real)FN_INFINITY};
@@ -63,11 +63,14 @@ static void conv_direct(const conv *c, int64_t n0, int64_t n1, real *scratch)
             for (int64_t v = 0; v < c->vectors;) {
                 const int nv = gemm_panel(c->vectors, v, 0), most = gemm_tile_rows[nv];
                 const int64_t column = v * VL;
-                t.b = b + column;
                 const int two = nv == 1 && rows <= CONV_HALF;
                 for (int64_t y = 0; y < c->oh;) {
                     const int64_t at = image + y * c->y_row + g * c->cog, halves = two && y + 1 < c->oh ? 2 : 1;
-                    const real *row = x + y * c->sh * pitch + g * c->cig;
+                    int64_t i0, i1; /* the taps' rows that are not all zeros */
+                    conv_rows(c, y, y + halves, &i0, &i1);
+                    const real *row = x + (y * c->sh + i0 * c->dh) * pitch + g * c->cig;
+                    t.b = b + column + i0 * c->inner * c->run * t.ldb;
+                    t.outer = i1 - i0;
                     e.c = c->y + at;
                     e.s = c->s ? c->s + at : NULL;
                     e.bias = c->bias ? (c->spread > 1 ? bias : c->bias + g * c->cog) : NULL;

@@ -97,23 +97,29 @@ static void conv_sum_copy(const conv *c, real *restrict to, const real *restrict
         }
 }
 
-/* One block of an image: all tiles of a group's dw. `dw` has rows of ldc elements, in the order of the patch. */
-static void conv_sum_tiles(const conv *c, const real *a, const real *b, int64_t ldb, int64_t rows, int64_t groups,
-                           real *dw, int64_t ldc, int64_t columns, int add)
+/* One block of an image, rows of dy from p on: all tiles of a group's dw. `dw` has rows of ldc elements, in the order of the patch. */
+static void conv_sum_tiles(const conv *c, const real *a, const real *b, int64_t ldb, int64_t p, int64_t rows,
+                           int64_t groups, real *dw, int64_t ldc, int64_t columns, int add)
 {
     const int64_t pitch = conv_pitch(c);
-    conv_sum_tile t = {.pixels = groups, .rows = rows, .lda = c->spread * c->sw * c->ci, .a_step = c->sh * pitch,
+    conv_sum_tile t = {.pixels = groups, .lda = c->spread * c->sw * c->ci, .a_step = c->sh * pitch,
                        .ldb = ldb, .ldc = ldc, .half_step = c->dh * pitch, .c_half = c->inner * c->run * ldc, .add = add};
     for (int64_t v = 0; v < c->vectors;) {
         const int nv = gemm_panel(c->vectors, v, 0), most = gemm_tile_rows[nv];
-        t.b = b + v * VL;
         t.tail = gemm_min(VL, columns - (v + nv - 1) * VL);
         for (int64_t i = 0; i < c->kh; i++) {
             const int two = nv == 1 && c->inner == 1 && c->run <= CONV_HALF && i + 1 < c->kh;
+            /* rows of dy that meet the image in these rows of the kernel: the others would add zeros */
+            const int64_t before = c->top - (i + two) * c->dh, after = c->ih + c->top - i * c->dh;
+            int64_t r0 = before > 0 ? gemm_up(before, c->sh) - p : -p, r1 = after > 0 ? gemm_up(after, c->sh) - p : 0;
+            r0 = r0 < 0 ? 0 : gemm_min(r0, rows);
+            r1 = r1 < r0 ? r0 : gemm_min(r1, rows);
+            t.b = b + v * VL + r0 * groups * ldb;
+            t.rows = r1 - r0;
             for (int64_t j = 0; j < c->inner; j++)
                 for (int64_t l = 0; l < c->run;) {
                     const int64_t left = c->run - l, n = left <= most ? left : gemm_up(left, gemm_up(left, most));
-                    t.a = a + i * c->dh * pitch + j * c->inner_step + l;
+                    t.a = a + (i * c->dh + r0 * c->sh) * pitch + j * c->inner_step + l;
                     t.c = dw + ((i * c->inner + j) * c->run + l) * ldc + v * VL;
                     (two ? conv_sums_two[n] : conv_sums[nv][n])(&t);
                     l += n;
@@ -159,10 +165,10 @@ static void conv_sum_part(const conv *c, const real *dy, int64_t n0, int64_t n1,
                         b = rows;
                     }
                     if (c->spread > 1) {
-                        conv_sum_tiles(c, a, b, ld, p1 - p, q1 - q, spread, ld, ld, !first);
+                        conv_sum_tiles(c, a, b, ld, p, p1 - p, q1 - q, spread, ld, ld, !first);
                         gemm_column_sums(sums, b, ld, (p1 - p) * (q1 - q), ld, 1);
                     } else {
-                        conv_sum_tiles(c, a + g * c->cig, b, copies ? ld : c->co, p1 - p, q1 - q, dw + g * c->cog,
+                        conv_sum_tiles(c, a + g * c->cig, b, copies ? ld : c->co, p, p1 - p, q1 - q, dw + g * c->cog,
                                        c->co, c->cog, !first);
                         gemm_column_sums(db + g * c->cog, b, copies ? ld : c->co, (p1 - p) * (q1 - q), c->cog, 1);
                     }

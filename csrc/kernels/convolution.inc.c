@@ -125,6 +125,16 @@ static void conv_pad_image(const conv *c, real *restrict to, const real *restric
     }
 }
 
+/* Rows [*i0, *i1) of the kernel that meet the image in some of the output's rows [p0, p1). */
+static inline void conv_rows(const conv *c, int64_t p0, int64_t p1, int64_t *i0, int64_t *i1)
+{
+    const int64_t before = c->top - (p1 - 1) * c->sh, after = c->ih + c->top - p0 * c->sh;
+    *i0 = before > 0 ? gemm_min(gemm_up(before, c->dh), c->kh) : 0;
+    *i1 = after > 0 ? gemm_min(gemm_up(after, c->dh), c->kh) : 0;
+    if (*i1 < *i0)
+        *i1 = *i0;
+}
+
 /* Elements from one row of what is read to the next. */
 static inline int64_t conv_pitch(const conv *c)
 {

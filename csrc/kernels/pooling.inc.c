@@ -92,6 +92,37 @@ FN_INLINE void pool_max_pixel(const pool *p, real *y, void *index, int64_t at, c
         pool_store_index(p, index, at, where, n);
 }
 
+/* ---- windows of 2x2 over few channels: both pixels of a window's row in one vector ---- */
+
+/* Lane l is channel l mod c of tap l / c. */
+typedef struct {
+    ivec channel, right, tap;
+} pool_pair;
+
+static pool_pair pool_pair_of(int64_t c)
+{
+    pool_pair k;
+    for (int l = 0; l < VL; l++) {
+        k.channel[l] = (ielem)(l % c);
+        k.right[l] = (ielem)((l + c) % VL);
+        k.tap[l] = (ielem)(l / c);
+    }
+    return k;
+}
+
+FN_INLINE void pool_max_pair(const pool *p, const pool_pair *k, real *y, void *index, int64_t at, const real *x)
+{
+    const vec above = vload(x), below = vload(x + p->iw * p->c);
+    const ivec down = (below > above) | (below != below);
+    const vec a = vselect(down, below, above), b = __builtin_shuffle(a, k->right);
+    const ivec two = (ivec){} + 2, i = k->tap + (down & two), j = __builtin_shuffle(i, k->right);
+    /* of equal ones the first in the window: the right column's upper one comes before the left one's lower */
+    const ivec take = (b > a) | ((b == a) & (j < i)) | ((b != b) & ~((a != a) & (i < j)));
+    vstore(y + at, vselect(take, b, a));
+    if (index)
+        pool_store_index(p, index, at, (take & j) | (~take & i), VL);
+}
+
 static void max_pool(const fn_op *op, const fn_step *step, int64_t lo, int64_t hi, void *scratch)
 {
     (void)step; (void)scratch;
@@ -104,6 +135,8 @@ static void max_pool(const fn_op *op, const fn_step *step, int64_t lo, int64_t h
      * with the next pixel; up to the ends of what this task may touch */
     const real *const x_end = (const real *)op->p[1] + n1 * p.ih * p.iw * p.c;
     const int64_t y_end = n1 * p.oh * p.ow * p.c;
+    const int pairs = two && 2 * p.c <= VL;
+    const pool_pair pair = pool_pair_of(p.c);
     for (int64_t n = n0; n < n1; n++)
         for (int64_t a = 0; a < p.oh; a++) {
             int64_t i0, i1, y, j0, j1, x;
@@ -113,6 +146,10 @@ static void max_pool(const fn_op *op, const fn_step *step, int64_t lo, int64_t h
                 const real *from = (const real *)op->p[1] + ((n * p.ih + y) * p.iw + x) * p.c;
                 const int64_t at = ((n * p.oh + a) * p.ow + b) * p.c;
                 const int whole = two && i1 - i0 == 2 && j1 - j0 == 2;
+                if (pairs && whole && at + VL <= y_end && x_end - from >= p.iw * p.c + VL) {
+                    pool_max_pair(&p, &pair, op->p[0], index, at, from);
+                    continue;
+                }
                 for (int64_t c = 0; c < p.c; c += VL) {
                     const int64_t lanes = gemm_min(VL, p.c - c);
                     const int full = lanes == VL || (at + c + VL <= y_end && x_end - (from + c) >= (p.iw + 1) * p.c + VL);
@@ -156,8 +193,9 @@ static void max_pool_grad(const fn_op *op, const fn_step *step, int64_t lo, int6
     const real *dy = op->p[1], *s = p.gradient ? op->p[3] : NULL;
     const int two = p.kh == 2 && p.kw == 2 && p.apart, covers = pool_covers(&p), add = !p.apart;
     /* as in max_pool; here a row's end is the limit, since its second half of taps is written before the next row */
-    const int narrow = covers && p.c < VL;
+    const int narrow = covers && p.c < VL, pairs = narrow && two && 2 * p.c <= VL;
     const int64_t y_end = n1 * p.oh * p.ow * p.c;
+    const pool_pair pair = pool_pair_of(p.c);
     for (int64_t n = n0; n < n1; n++) {
         real *image = (real *)op->p[0] + n * p.ih * p.iw * p.c;
         if (!covers)
@@ -170,6 +208,16 @@ static void max_pool_grad(const fn_op *op, const fn_step *step, int64_t lo, int6
                 real *to = image + (y * p.iw + x) * p.c;
                 const int64_t at = ((n * p.oh + a) * p.ow + b) * p.c;
                 const int whole = two && i1 - i0 == 2 && j1 - j0 == 2;
+                if (pairs && whole && at + VL <= y_end && (p.iw - x) * p.c >= VL) {
+                    vec g = vload(dy + at);
+                    if (s)
+                        g *= gemm_derivative(p.gradient, vload(s + at), p.alpha);
+                    g = __builtin_shuffle(g, pair.channel);
+                    const ivec where = __builtin_shuffle(pool_load_index(&p, op->p[2], at, VL), pair.channel);
+                    vstore(to, vmask(where == pair.tap, g));
+                    vstore(to + p.iw * p.c, vmask(where == pair.tap + 2, g));
+                    continue;
+                }
                 for (int64_t c = 0; c < p.c; c += VL) {
                     const int64_t lanes = gemm_min(VL, p.c - c);
                     const int full = lanes == VL || (narrow && at + VL <= y_end && (p.iw - x - 1) * p.c >= VL);
