@@ -160,13 +160,16 @@ def others(copy):
             run("batch_norm_combine", (mean, var, parts), (rows, c, 16))
             run("batch_norm_apply", (z, x, mean, var, gamma, beta), (rows, c, 0), (0.0, 1e-3))
 
-        def batch_norm_grad(rows=rows, c=c, x=x, z=z, dx=dx, mean=mean, var=var, parts=parts, gamma=gamma, dg=dg, db=db):
+        def batch_norm_grad(
+            rows=rows, c=c, x=x, z=z, dx=dx, mean=mean, var=var, parts=parts, gamma=gamma, dg=dg, db=db
+        ):
             run("batch_norm_grad_parts", (parts, z, x, mean, var, None), (rows, c, 16, 0), (0.0, 1e-3))
             run("conv2d_sum", (dg, db, parts), (rows, c, c, 16))
             run("batch_norm_grad", (dx, z, x, mean, var, gamma, dg, db, None), (rows, c, 0, 0), (0.0, 1e-3))
 
         cases = {
-            "max_pool 2": (x.nbytes * 1.25, lambda g=geometry, x=x, y=y, i=index: run("max_pool", (y, x, i), (*g, 0, 0))),
+            "max_pool 2": (x.nbytes * 1.25, lambda g=geometry, x=x, y=y, i=index: run(
+                "max_pool", (y, x, i), (*g, 0, 0))),
             "max_pool 2 grad": (x.nbytes * 1.25, lambda g=geometry, dx=dx, dy=dy, i=index: run(
                 "max_pool_grad", (dx, dy, i, None), (*g, 0, 0))),
             "average_pool 2": (x.nbytes * 1.25, lambda g=geometry, x=x, y=y: run("average_pool", (y, x), g)),
@@ -214,8 +217,8 @@ def torch_other(name, t, g, c):
 
 def main():
     limits = ceilings(ARGS.threads)
-    print(f"{_core.isa()}, {ARGS.threads} thread(s), batch {ARGS.batch}; multiply-adds {limits['flops'] / 1e9:.0f} GFLOP/s, "
-          f"copy in L2 {limits['bytes'] / 1e9:.0f} GB/s")  # fmt: skip
+    print(f"{_core.isa()}, {ARGS.threads} thread(s), batch {ARGS.batch}; multiply-adds {limits['flops'] / 1e9:.0f} "
+          f"GFLOP/s, copy in L2 {limits['bytes'] / 1e9:.0f} GB/s")  # fmt: skip
     convolutions(limits["flops"])
     if not ARGS.algorithms:
         others(limits["bytes"])

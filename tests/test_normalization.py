@@ -29,7 +29,11 @@ def forms(shape):
     groups = next(g for g in (4, 3, 2, 1) if c % g == 0)
     yield "batch", lambda x, g, b: batch_norm(x, g, b, 1e-2)[0], lambda x: normalize(x, tuple(range(x.ndim - 1)), 1e-2)
     yield "layer", lambda x, g, b: ops.layer_normalization(x, g, b, -1, 1e-2), lambda x: normalize(x, -1, 1e-2)
-    yield "group", lambda x, g, b: ops.group_normalization(x, groups, g, b, 1e-2), lambda x: group_reference(x, groups, 1e-2)
+    yield (
+        "group",
+        lambda x, g, b: ops.group_normalization(x, groups, g, b, 1e-2),
+        lambda x: group_reference(x, groups, 1e-2),
+    )
 
 
 def data(shape, dtype):
@@ -128,4 +132,6 @@ def test_errors():
 
 def test_axis_in_the_middle():
     x = np.random.RandomState(0).standard_normal((3, 5, 4)).astype(np.float32)
-    np.testing.assert_allclose(BatchNormalization(axis=1)(x, training=True), normalize(x, (0, 2), 1e-3), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        BatchNormalization(axis=1)(x, training=True), normalize(x, (0, 2), 1e-3), rtol=1e-4, atol=1e-5
+    )

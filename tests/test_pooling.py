@@ -127,7 +127,9 @@ def test_same_bits_for_any_threads():
 def test_layers():
     x = inputs((2, 6, 8, 3), np.float32)
     np.testing.assert_allclose(MaxPooling2D()(x), reference(x, (2, 2), (2, 2), "valid", "max"))
-    np.testing.assert_allclose(AveragePooling2D(2)(x), reference(x, (2, 2), (2, 2), "valid", "mean"), rtol=1e-6, atol=1e-7)
+    np.testing.assert_allclose(
+        AveragePooling2D(2)(x), reference(x, (2, 2), (2, 2), "valid", "mean"), rtol=1e-6, atol=1e-7
+    )
     series = x[:, 0]
     np.testing.assert_allclose(MaxPooling1D(3, 2, "same")(series),
                                reference(x[:, :1], (1, 3), (1, 2), "same", "max")[:, 0])  # fmt: skip

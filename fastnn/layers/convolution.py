@@ -29,7 +29,9 @@ class _Convolution(Layer):
     paddings = ("valid", "same")
     _kernels = ("kernel",)
 
-    def __init__(self, kernel_size, strides, padding, data_format, dilation_rate, activation, use_bias, options, kwargs):
+    def __init__(
+        self, kernel_size, strides, padding, data_format, dilation_rate, activation, use_bias, options, kwargs
+    ):
         activity = options.pop("activity_regularizer", None)
         super().__init__(activity_regularizer=activity, **kwargs)
         where = type(self).__name__
@@ -50,7 +52,11 @@ class _Convolution(Layer):
         self.use_bias = bool(use_bias)
         for part in (*self._kernels, "bias"):
             short = part.removesuffix("_kernel")
-            for kind, module in (("initializer", initializers), ("regularizer", regularizers), ("constraint", constraints)):
+            for kind, module in (
+                ("initializer", initializers),
+                ("regularizer", regularizers),
+                ("constraint", constraints),
+            ):
                 setattr(self, f"{short}_{kind}", module.get(options.pop(f"{short}_{kind}")))
         assert not options
         self.bias = None
@@ -96,7 +102,11 @@ class _Convolution(Layer):
         }
         for part in (*self._kernels, "bias"):
             short = part.removesuffix("_kernel")
-            for kind, module in (("initializer", initializers), ("regularizer", regularizers), ("constraint", constraints)):
+            for kind, module in (
+                ("initializer", initializers),
+                ("regularizer", regularizers),
+                ("constraint", constraints),
+            ):
                 config[f"{short}_{kind}"] = module.serialize(getattr(self, f"{short}_{kind}"))
         return config
 
@@ -155,7 +165,9 @@ class Conv2D(_Conv):
             "activity_regularizer": activity_regularizer, "kernel_constraint": kernel_constraint,
             "bias_constraint": bias_constraint,
         }  # fmt: skip
-        super().__init__(kernel_size, strides, padding, data_format, dilation_rate, activation, use_bias, options, kwargs)
+        super().__init__(
+            kernel_size, strides, padding, data_format, dilation_rate, activation, use_bias, options, kwargs
+        )
         self.filters, self.groups = _filters(type(self).__name__, filters, groups), int(groups)
 
 
@@ -171,9 +183,9 @@ class Conv1D(Conv2D):
                  activation=None, use_bias=True, kernel_initializer="glorot_uniform", bias_initializer="zeros",
                  kernel_regularizer=None, bias_regularizer=None, activity_regularizer=None, kernel_constraint=None,
                  bias_constraint=None, **kwargs):  # fmt: skip
-        super().__init__(filters, kernel_size, strides, padding, data_format, dilation_rate, groups, activation, use_bias,
-                         kernel_initializer, bias_initializer, kernel_regularizer, bias_regularizer, activity_regularizer,
-                         kernel_constraint, bias_constraint, **kwargs)  # fmt: skip
+        super().__init__(filters, kernel_size, strides, padding, data_format, dilation_rate, groups, activation,
+                         use_bias, kernel_initializer, bias_initializer, kernel_regularizer, bias_regularizer,
+                         activity_regularizer, kernel_constraint, bias_constraint, **kwargs)  # fmt: skip
 
 
 class DepthwiseConv2D(_Convolution):
@@ -196,7 +208,9 @@ class DepthwiseConv2D(_Convolution):
             "activity_regularizer": activity_regularizer, "depthwise_constraint": depthwise_constraint,
             "bias_constraint": bias_constraint,
         }  # fmt: skip
-        super().__init__(kernel_size, strides, padding, data_format, dilation_rate, activation, use_bias, options, kwargs)
+        super().__init__(
+            kernel_size, strides, padding, data_format, dilation_rate, activation, use_bias, options, kwargs
+        )
         (self.depth_multiplier,) = sizes(type(self).__name__, "depth_multiplier", depth_multiplier, 1)
 
     def build(self, input_shape):
@@ -248,7 +262,9 @@ class SeparableConv2D(_Convolution):
             "activity_regularizer": activity_regularizer, "depthwise_constraint": depthwise_constraint,
             "pointwise_constraint": pointwise_constraint, "bias_constraint": bias_constraint,
         }  # fmt: skip
-        super().__init__(kernel_size, strides, padding, data_format, dilation_rate, activation, use_bias, options, kwargs)
+        super().__init__(
+            kernel_size, strides, padding, data_format, dilation_rate, activation, use_bias, options, kwargs
+        )
         self.filters = _filters(type(self).__name__, filters)
         (self.depth_multiplier,) = sizes(type(self).__name__, "depth_multiplier", depth_multiplier, 1)
 
@@ -295,7 +311,9 @@ class Conv2DTranspose(_Convolution):
             "activity_regularizer": activity_regularizer, "kernel_constraint": kernel_constraint,
             "bias_constraint": bias_constraint,
         }  # fmt: skip
-        super().__init__(kernel_size, strides, padding, data_format, dilation_rate, activation, use_bias, options, kwargs)
+        super().__init__(
+            kernel_size, strides, padding, data_format, dilation_rate, activation, use_bias, options, kwargs
+        )
         where = type(self).__name__
         self.filters = _filters(where, filters)
         self.output_padding = None

@@ -25,8 +25,10 @@ class _Normalization(Layer):
 
     def _add_weights(self, shape):
         if self.scale:
-            self.gamma = self.add_weight(shape, self.gamma_initializer, name="gamma",
-                                         regularizer=self.gamma_regularizer, constraint=self.gamma_constraint)  # fmt: skip
+            self.gamma = self.add_weight(
+                shape, self.gamma_initializer, name="gamma", regularizer=self.gamma_regularizer,
+                constraint=self.gamma_constraint,
+            )  # fmt: skip
         if self.center:
             self.beta = self.add_weight(shape, self.beta_initializer, name="beta",
                                         regularizer=self.beta_regularizer, constraint=self.beta_constraint)  # fmt: skip
@@ -88,7 +90,9 @@ class BatchNormalization(_Normalization):
         super().__init__(axis, epsilon, center, scale, beta_initializer, gamma_initializer, beta_regularizer,
                          gamma_regularizer, beta_constraint, gamma_constraint, kwargs)  # fmt: skip
         if renorm:
-            raise ValueError("BatchNormalization: renorm=True is not supported; use GroupNormalization for small batches")
+            raise ValueError(
+                "BatchNormalization: renorm=True is not supported; use GroupNormalization for small batches"
+            )
         if isinstance(axis, (list, tuple)):
             raise ValueError(f"BatchNormalization: axis must be one integer, got {axis!r}")
         if not isinstance(momentum, (int, float)) or not 0 <= momentum <= 1:
@@ -100,7 +104,9 @@ class BatchNormalization(_Normalization):
     def build(self, input_shape):
         channels = input_shape[self._channel_axis(input_shape)]
         self._add_weights((channels,))
-        self.moving_mean = self.add_weight((channels,), self.moving_mean_initializer, trainable=False, name="moving_mean")
+        self.moving_mean = self.add_weight(
+            (channels,), self.moving_mean_initializer, trainable=False, name="moving_mean"
+        )
         self.moving_variance = self.add_weight((channels,), self.moving_variance_initializer, trainable=False,
                                                name="moving_variance")  # fmt: skip
 
@@ -144,8 +150,8 @@ class LayerNormalization(_Normalization):
         axes = sorted(a % len(input_shape) for a in axes)
         if not axes or axes[0] == 0 or axes != list(range(axes[0], len(input_shape))):
             raise ValueError(
-                f"LayerNormalization {self.name!r}: axis must be the last dimensions of inputs {tuple(input_shape)}, got "
-                f"{self.axis}; put them there with Permute"
+                f"LayerNormalization {self.name!r}: axis must be the last dimensions of inputs {tuple(input_shape)}, "
+                f"got {self.axis}; put them there with Permute"
             )
         self._add_weights(tuple(input_shape[a] for a in axes))
 
@@ -171,14 +177,16 @@ class GroupNormalization(_Normalization):
         groups = channels if self.groups == -1 else self.groups
         if channels % groups:
             raise ValueError(
-                f"GroupNormalization {self.name!r}: {channels} channels cannot be divided into {groups} groups; choose a "
-                f"divisor of {channels}"
+                f"GroupNormalization {self.name!r}: {channels} channels cannot be divided into {groups} groups; choose "
+                f"a divisor of {channels}"
             )
         self._groups = groups
         self._add_weights((channels,))
 
     def call(self, inputs):
-        return self._last(inputs, lambda x: ops.group_normalization(x, self._groups, self.gamma, self.beta, self.epsilon))
+        return self._last(
+            inputs, lambda x: ops.group_normalization(x, self._groups, self.gamma, self.beta, self.epsilon)
+        )
 
     def get_config(self):
         return {**super().get_config(), "groups": self.groups}

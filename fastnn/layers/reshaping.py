@@ -74,11 +74,15 @@ def _pairs(where, name, value, rank):
         elif rank == 1:
             found = (tuple(int(v) for v in value),)
         else:
-            found = tuple((int(v),) * 2 if isinstance(v, (int, np.integer)) else tuple(int(w) for w in v) for v in value)
+            found = tuple(
+                (int(v),) * 2 if isinstance(v, (int, np.integer)) else tuple(int(w) for w in v) for v in value
+            )
     except (TypeError, ValueError):
         found = ()
     if len(found) != rank or any(len(p) != 2 or min(p) < 0 for p in found):
-        kind = "an integer or (before, after)" if rank == 1 else "an integer, two integers, or two pairs (before, after)"
+        kind = (
+            "an integer or (before, after)" if rank == 1 else "an integer, two integers, or two pairs (before, after)"
+        )
         raise ValueError(f"{where}: {name} must be {kind}, none negative, got {value!r}")
     return found
 
@@ -137,7 +141,8 @@ class _Cropping(Layer):
             n - a - b < 1 for n, (a, b) in zip(shape[1:-1], self.cropping, strict=True)
         ):
             raise ValueError(
-                f"{type(self).__name__} {self.name!r}: cropping {self.cropping} leaves nothing of inputs of shape {shape}"
+                f"{type(self).__name__} {self.name!r}: cropping {self.cropping} leaves nothing of inputs of shape "
+                f"{shape}"
             )
         cuts = [slice(a, n - b) for n, (a, b) in zip(shape[1:-1], self.cropping, strict=True)]
         return ops.getitem(inputs, (slice(None), *cuts))

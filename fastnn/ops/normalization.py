@@ -110,7 +110,7 @@ class Normalize(_Norm):
 
 @register
 class LayerNorm(_Norm):
-    """x, gamma, beta -> y, statistics: normalized over the dimensions from `axis` on; gamma and beta have their shape."""
+    """x, gamma, beta -> y, statistics: normalized over the dimensions from `axis` on, the shape of gamma and beta."""
 
     name = "layer_norm"
 
@@ -165,7 +165,7 @@ class LayerNormGrad(LayerNorm):
 
 @register
 class GroupNorm(_Norm):
-    """x (n, ..., channels), gamma, beta (channels,) -> y, statistics: each group of channels of each sample normalized."""
+    """x (n, ..., channels), gamma, beta (channels,) -> y, statistics: normalized by group of channels and sample."""
 
     name = "group_norm"
 

@@ -157,7 +157,7 @@ def average_pool(inputs, pool_size, strides=None, padding="valid", data_format=N
 
 def repeat_pixels(x, times):
     """Each pixel of (n, rows, columns, channels) `times` (rows, columns) over."""
-    n, h, w, channels = _shape(x)
+    _, h, w, channels = _shape(x)
     a, b = times
     geometry = (h * a, w * b, channels, h, w, a, b, a, b, 0, 0)
     return apply(AveragePoolGrad(geometry, True), x)
