@@ -168,9 +168,8 @@ def others(copy):
             run("batch_norm_grad", (dx, z, x, mean, var, gamma, dg, db, None), (rows, c, 0, 0), (0.0, 1e-3))
 
         cases = {
-            "max_pool 2": (
-                x.nbytes * 1.25, lambda g=geometry, x=x, y=y, i=index: run("max_pool", (y, x, i), (*g, 0, 0)),
-            ),
+            "max_pool 2": (x.nbytes * 1.25, lambda g=geometry, x=x, y=y, i=index: run(
+                "max_pool", (y, x, i), (*g, 0, 0))),
             "max_pool 2 grad": (x.nbytes * 1.25, lambda g=geometry, dx=dx, dy=dy, i=index: run(
                 "max_pool_grad", (dx, dy, i, None), (*g, 0, 0))),
             "average_pool 2": (x.nbytes * 1.25, lambda g=geometry, x=x, y=y: run("average_pool", (y, x), g)),
@@ -218,9 +217,8 @@ def torch_other(name, t, g, c):
 
 def main():
     limits = ceilings(ARGS.threads)
-    flops, moved = (f"{limits[key] / 1e9:.0f}" for key in ("flops", "bytes"))
-    print(f"{_core.isa()}, {ARGS.threads} thread(s), batch {ARGS.batch}")
-    print(f"ceiling: multiply-adds {flops} GFLOP/s, copy in L2 {moved} GB/s")
+    print(f"{_core.isa()}, {ARGS.threads} thread(s), batch {ARGS.batch}; multiply-adds {limits['flops'] / 1e9:.0f} "
+          f"GFLOP/s, copy in L2 {limits['bytes'] / 1e9:.0f} GB/s")  # fmt: skip
     convolutions(limits["flops"])
     if not ARGS.algorithms:
         others(limits["bytes"])

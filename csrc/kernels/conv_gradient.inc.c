@@ -30,6 +30,77 @@ static void conv2d_flip(const fn_op *op, const fn_step *step, int64_t lo, int64_
     }
 }
 
+/* ---- conv2d_scatter ----
+ *
+ * dx where the channels are too few to fill vectors (see CONV_SMALL): the patches' gradients dy w^T, a product whose
+ * rows are whole patches, added up where the patches lie. Multiplies neither zeros around dy nor empty lanes.
+ *
+ *   p  dX, dY, W^T[co][kh][kw][ci], S or NULL (of dX's layout): dX is multiplied by act'(S)
+ *   i  the geometry of the convolution, [15] is 1; f as there   split  FN_SPLIT_ROWS: images
+ */
+static size_t conv2d_scatter_scratch(const fn_op *op, const fn_step *step)
+{
+    (void)step;
+    const conv c = conv_of(op);
+    return conv_im2col_elements(&c) * sizeof(real) + (size_t)(GEMM_ROWS * c.kh * c.kw * c.ci) * sizeof(real);
+}
+
+static void conv_add_run(real *restrict to, const real *restrict from, int64_t n)
+{
+    int64_t j = 0;
+    for (; j + VL <= n; j += VL)
+        vstore(to + j, vload(to + j) + vload(from + j));
+    if (j < n)
+        vstore_n(to + j, vload_n(to + j, n - j) + vload_n(from + j, n - j), n - j);
+}
+
+static void conv2d_scatter(const fn_op *op, const fn_step *step, int64_t lo, int64_t hi, void *scratch)
+{
+    (void)step;
+    const conv c = conv_of(op);
+    const int64_t k = c.kh * c.kw * c.ci, pixels = c.oh * c.ow, image = c.ih * c.iw * c.ci;
+    real *patches = scratch, *products = patches + GEMM_ROWS * k;
+    const real *s = c.gradient ? op->p[3] : NULL;
+    gemm p = {.a = op->p[1], .b = op->p[2], .c = patches, .lda = c.co, .ldb = k, .ldc = k, .m = GEMM_ROWS, .n = k,
+              .k = c.co};
+    int64_t n0, n1;
+    fn_row_range(op, lo, hi, &n0, &n1);
+    for (int64_t n = n0; n < n1; n++) {
+        real *dx = (real *)op->p[0] + n * image;
+        memset(dx, 0, (size_t)image * sizeof(real));
+        for (int64_t at = 0; at < pixels; at += GEMM_ROWS) {
+            const int64_t rows = gemm_min(GEMM_ROWS, pixels - at);
+            p.a = (const real *)op->p[1] + (n * pixels + at) * c.co;
+            gemm_block(&p, 0, rows, 0, gemm_vectors(&p), products);
+            for (int64_t r = 0; r < rows; r++) {
+                const int64_t y0 = (at + r) / c.ow * c.sh - c.top, x0 = (at + r) % c.ow * c.sw - c.left;
+                const real *from = patches + r * k;
+                for (int64_t i = 0; i < c.kh; i++, from += c.kw * c.ci) {
+                    const int64_t y = y0 + i * c.dh;
+                    if (y < 0 || y >= c.ih)
+                        continue;
+                    real *row = dx + (y * c.iw + x0) * c.ci;
+                    if (c.dw == 1) {
+                        const int64_t j0 = x0 < 0 ? -x0 : 0, j1 = gemm_min(c.kw, c.iw - x0);
+                        if (j0 < j1)
+                            conv_add_run(row + j0 * c.ci, from + j0 * c.ci, (j1 - j0) * c.ci);
+                    } else {
+                        for (int64_t j = 0; j < c.kw; j++)
+                            if (x0 + j * c.dw >= 0 && x0 + j * c.dw < c.iw)
+                                conv_add_run(row + j * c.dw * c.ci, from + j * c.ci, c.ci);
+                    }
+                }
+            }
+        }
+        if (s)
+            for (int64_t j = 0; j < image; j += VL) {
+                const int64_t lanes = gemm_min(VL, image - j);
+                const vec d = gemm_derivative(c.gradient, vload_n(s + n * image + j, lanes), c.alpha);
+                vstore_n(dx + j, vload_n(dx + j, lanes) * d, lanes);
+            }
+    }
+}
+
 /* ---- conv2d_parts ----
  *
  * Part j of the images: dw[j][kh][kw][ci / groups][co] = sum over its images and pixels of patch elements times dy, and

@@ -5,6 +5,7 @@
  *                   (cross-correlation, as everywhere in this field; outside of the image x is 0). With `groups`, filters
  *                   of group g see the channels of group g only: w has ci / groups channels.
  *     conv2d_flip   the kernel whose convolution with dy is the gradient by x; see there
+ *     conv2d_scatter the same gradient as a sum of patches, for few channels
  *     conv2d_parts, conv2d_sum   the gradient by w and bias: sums over parts of the images, and their sum
  *
  * A one-dimensional convolution is one of height 1. Geometry is the same ints everywhere:
@@ -207,5 +208,6 @@ static void conv2d(const fn_op *op, const fn_step *step, int64_t lo, int64_t hi,
 #define FN_CONVOLUTION_KERNELS(X)                                                       \
     X(conv2d, FN_SPLIT_ROWS, fn_row_tasks, conv2d_scratch, conv2d)                      \
     X(conv2d_flip, FN_SPLIT_BLOCKS, conv2d_flip_tasks, NULL, conv2d_flip)               \
+    X(conv2d_scatter, FN_SPLIT_ROWS, fn_row_tasks, conv2d_scatter_scratch, conv2d_scatter)   \
     X(conv2d_parts, FN_SPLIT_BLOCKS, conv2d_parts_tasks, conv2d_parts_scratch, conv2d_parts) \
     X(conv2d_sum, FN_SPLIT_BLOCKS, conv2d_sum_tasks, NULL, conv2d_sum)

@@ -18,6 +18,8 @@ __all__ = ["conv2d", "conv2d_grad_input", "conv2d_grad_kernel"]
 #: Algorithms and their numbers in csrc/kernels/convolution.inc.c. "direct" and "indirect" are one: patches are read
 #: where they lie.
 ALGORITHMS = {"im2col": 1, "pointwise": 2, "direct": 3, "indirect": 3, "direct_small": 4, "depthwise": 5}
+#: The gradient by the image knows one more: products whose rows are patches, added up where the patches lie.
+SCATTER = "scatter"
 _IM2COL, _POINTWISE, _DIRECT, _SMALL, _DEPTHWISE = 1, 2, 3, 4, 5
 _NS_PER_FLOP = 0.012  # one thread, float32
 _WIDTHS = _core.cpu()["vector_width"]  # asked once: CPUID takes tens of us in a virtual machine
@@ -206,6 +208,13 @@ def phases(g):
 
 def emit_grad_input(run, temporary, dx, dy, w, s, images, g, algorithm, batched, dtype, gradient=0, alpha=0.0):
     """dx = the gradient of a convolution by its input, times act'(s). `algorithm` None: chosen for each phase."""
+    if algorithm == SCATTER or (algorithm is None and g.groups == 1 and g.ci < _WIDTHS[dtype] and g.co >= 8):
+        k = g.kh * g.kw * g.ci
+        turned = temporary((g.co, k), dtype)
+        run("strided_copy", (turned, w), (g.co, 1, k, 1, g.co, 0, 0), (), cost=k * g.co * 0.3, batched=False)
+        run("conv2d_scatter", (dx, dy, turned, s), ints_of(images, g, 0, gradient, _IM2COL), (alpha,),
+            cost=g.cost * images, batched=batched)  # fmt: skip
+        return
     for part, taps, place in phases(g):
         flipped = None
         if part.kh:
@@ -314,18 +323,22 @@ def conv2d(x, w, bias=None, strides=1, padding="valid", dilation_rate=1, groups=
 def conv2d_grad_input(
     dy, w, input_shape, strides=1, padding="valid", dilation_rate=1, groups=1, algorithm=None, out=None
 ):
-    """The gradient of `conv2d` by x, an array of `input_shape` (n, rows, columns, channels), from dy, that by y."""
+    """The gradient of `conv2d` by x, an array of `input_shape` (n, rows, columns, channels), from dy, that by y.
+    `algorithm` is one of `conv2d`'s (of the convolutions of dy that make it up) or "scatter"."""
     where = "conv2d_grad_input"
     dy, w = _check.array(where, "dy", dy), _check.array(where, "w", w)
     dtype = _check.same_dtype(where, dy=dy, w=w)
     input_shape = tuple(input_shape)
     g, _ = _common(where, dy, w, input_shape, w.shape, strides, padding, dilation_rate, groups, dtype, None)
     _check.shape(where, "dy", dy, (input_shape[0], g.oh, g.ow, g.co))
-    if algorithm is not None and algorithm not in ALGORITHMS:
-        raise ValueError(f"{where}: algorithm must be one of {', '.join(map(repr, ALGORITHMS))}, got {algorithm!r}")
+    if algorithm not in (None, SCATTER, *ALGORITHMS):
+        names = ", ".join(map(repr, (*ALGORITHMS, SCATTER)))
+        raise ValueError(f"{where}: algorithm must be one of {names}, got {algorithm!r}")
+    if algorithm == SCATTER and g.groups > 1:
+        raise ValueError(f"{where}: algorithm 'scatter' needs groups=1, got {g.groups}")
     out = _check.out(where, out, input_shape, dtype)
     _check.no_overlap(where, "out", out, dy=dy, w=w)
-    code = None if algorithm is None else ALGORITHMS[algorithm]
+    code = ALGORITHMS.get(algorithm, algorithm)
     if code == _POINTWISE:
         usable(where, g, algorithm, False)
     emit_grad_input(_runner(dtype), np.empty, out, dy, w, None, len(dy), g, code, False, str(dtype))

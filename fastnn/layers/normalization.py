@@ -26,8 +26,8 @@ class _Normalization(Layer):
     def _add_weights(self, shape):
         if self.scale:
             self.gamma = self.add_weight(
-                shape, self.gamma_initializer, name="gamma",
-                regularizer=self.gamma_regularizer, constraint=self.gamma_constraint,
+                shape, self.gamma_initializer, name="gamma", regularizer=self.gamma_regularizer,
+                constraint=self.gamma_constraint,
             )  # fmt: skip
         if self.center:
             self.beta = self.add_weight(shape, self.beta_initializer, name="beta",

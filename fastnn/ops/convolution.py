@@ -83,7 +83,7 @@ class Conv2DGradInput(_Convolution):
     def lower(self, b, outs, ins):
         g = Geometry(*self.geometry).covered()
         code, alpha = (ACTIVATIONS[self.grad[0]], self.grad[1]) if self.grad else (0, 0.0)
-        algorithm = None if self.algorithm is None else cv.ALGORITHMS[self.algorithm]
+        algorithm = cv.ALGORITHMS.get(self.algorithm, self.algorithm)
         cv.emit_grad_input(b.run, b.temporary, outs[0], ins[0], ins[1], ins[2] if self.grad else None,
                            _images(ins[0].shape), g, algorithm, is_batched(ins[0].shape), outs[0].dtype, code,
                            alpha)  # fmt: skip

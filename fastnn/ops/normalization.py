@@ -110,7 +110,7 @@ class Normalize(_Norm):
 
 @register
 class LayerNorm(_Norm):
-    """x, gamma, beta -> y, statistics: normalized over the dimensions from `axis` on, of which gamma and beta are."""
+    """x, gamma, beta -> y, statistics: normalized over the dimensions from `axis` on, the shape of gamma and beta."""
 
     name = "layer_norm"
 
@@ -165,7 +165,7 @@ class LayerNormGrad(LayerNorm):
 
 @register
 class GroupNorm(_Norm):
-    """x (n, ..., channels), gamma, beta (channels,) -> y, statistics: each sample's groups of channels normalized."""
+    """x (n, ..., channels), gamma, beta (channels,) -> y, statistics: normalized by group of channels and sample."""
 
     name = "group_norm"
 
