@@ -17,7 +17,6 @@ from fastnn.layers import Dense, Dropout, Input
 from fastnn.models import Model, Sequential
 from fastnn.variables import Variable
 
-
 #: An address sanitizer keeps freed memory aside, and its own books: what is held then says nothing.
 counted = pytest.mark.skipif("ASAN_OPTIONS" in os.environ, reason="memory is not counted under an address sanitizer")
 
