@@ -9,6 +9,12 @@ import pytest
 import fastnn
 from fastnn.utils import seeding
 
+# Interpreters that tests start must import the package under test, not a checkout that they happen to stand in.
+os.environ["PYTHONSAFEPATH"] = "1"
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    [str(Path(fastnn.__file__).resolve().parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
+)
+
 
 @pytest.fixture(autouse=True)
 def seeded():
