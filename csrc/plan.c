@@ -118,6 +118,7 @@ typedef struct {
     const fn_run *run;
     size_t scratch;
     int64_t done;
+    double cost; /* of a full step on one thread, ns */
     atomic_int no_memory;
     int stop[2]; /* written by thread 0 before the barrier that ends a step, read after it; two, so that the
                     next step's answer is not written while this one's is read */
@@ -165,7 +166,7 @@ static void run_member(void *context, fn_team *team, int t, int n)
         if (t == 0) {
             j->done = step.first + step.rows - run->first;
             /* a look at the clock costs 25 ns: not after every step of a tiny net */
-            if (run->seconds > 0 && (n > 1 || (number & 15) == 15))
+            if (run->seconds > 0 && (n > 1 || j->cost > NS_PER_THREAD || (number & 15) == 15))
                 j->stop[number & 1] = now() - start > run->seconds * 1e9;
             else
                 j->stop[number & 1] = 0;
@@ -221,6 +222,7 @@ fn_status fn_plan_run(fn_plan *plan, const fn_run *run, int64_t *done)
     for (int k = 0; k < plan->units_count; k++) {
         const unit *u = &plan->units[k];
         const double c = u->fixed + u->per_sample * (double)full.rows;
+        j.cost += c;
         if (threads_worth(c, 2) > 1)
             cost += c;
     }

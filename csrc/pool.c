@@ -77,6 +77,7 @@ static void after_fork_in_child(void)
     pthread_cond_init(&pool.wake, NULL);
     pool.workers = pool.sleepers = 0;
     atomic_store(&pool.running, 0);
+    atomic_store(&pool.team.arrived, 0); /* some may have been waiting at a barrier */
 }
 
 static void init_once(void)

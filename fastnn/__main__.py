@@ -38,6 +38,8 @@ IMAGE_DEFAULTS = {"model": "512-256", "epochs": 10, "batch_size": 128, "dropout"
 
 
 class Parser(argparse.ArgumentParser):
+    """Says what is wrong with the arguments in one line."""
+
     def error(self, message):
         """One line, without the list of all options."""
         self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
@@ -62,7 +64,9 @@ def _parser():
     train.add_argument("--batch-size", type=_positive, help="default: 32; 128 for mnist and fashion_mnist")
     train.add_argument("--optimizer", default="adam")
     train.add_argument("--learning-rate", type=_number, help="default: the optimizer's own")
-    train.add_argument("--dropout", type=_number, help="rate after each hidden layer, in [0, 1) (0.2 for mnist, else 0)")
+    train.add_argument(
+        "--dropout", type=_number, help="rate after each hidden layer, in [0, 1) (0.2 for mnist, else 0)"
+    )
     train.add_argument("--validation-split", type=_number, default=0.1, help="fraction of the training data")
     train.add_argument("--test-split", type=_number, default=0.2, help="fraction of data that come without a test part")
     train.add_argument("--patience", type=int, help="stop after so many epochs without a better validation loss")

@@ -122,12 +122,14 @@ def squareplus(x, b=4):
 
 def sparse_sigmoid(x):
     """(x + 1) / 2 cut to [0, 1], Blondel et al. 2019."""
-    return ops.clip(ops.affine(x, 0.5, 0.5), 0.0, 1.0)
+    middle = ops.affine(x, 0.5, 0.5)
+    return ops.where(ops.less_equal(x, -1.0), 0.0, ops.where(ops.greater_equal(x, 1.0), 1.0, middle))
 
 
 def sparse_plus(x):
     """0 up to -1, (x + 1)^2 / 4 up to 1, x from there on: the integral of sparse_sigmoid."""
-    return ops.add(ops.square(sparse_sigmoid(x)), ops.relu(ops.affine(x, 1.0, -1.0)))
+    middle = ops.clip(ops.affine(x, 0.5, 0.5), 0.0, 1.0)
+    return ops.add(ops.square(middle), ops.relu(ops.affine(x, 1.0, -1.0)))
 
 
 def sparsemax(x, axis=-1):

@@ -84,13 +84,6 @@ class Node:
         return f"<Node {self.number} {self.label}>"
 
 
-class NoGradient:
-    """In the place of a gradient that a rule cannot give: an error if anything asks for it."""
-
-    def __init__(self, message):
-        self.message = message
-
-
 class Leaf:
     """The op of a node that computes nothing."""
 
@@ -112,7 +105,7 @@ def input_tensor(shape, dtype, name=None):
 
 
 def constant(value, dtype):
-    value = np.ascontiguousarray(value, dtype=dtype)
+    value = np.require(value, dtype, ("C", "A"))
     return Node(Leaf("constant", value), (), [Spec(value.shape, dtype)]).outputs[0]
 
 

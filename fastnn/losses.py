@@ -333,8 +333,8 @@ class Loss:
         return total if is_symbolic(total) else total[()]
 
     def per_sample(self, y_true, y_pred):
-        """(batch,): the loss of each sample, the mean over whatever dimensions `call` leaves beside the batch. The mean
-        of these over a batch is the loss of reduction "sum_over_batch_size"."""
+        """(batch,): the loss of each sample, the mean (for reduction "sum" the sum) over whatever dimensions `call`
+        leaves beside the batch. The mean of these over a batch is the loss of reduction "sum_over_batch_size"."""
         y_true, y_pred = self._arguments(y_true, y_pred)
         if len(y_pred.shape) == 1:  # one number a sample
             y_pred = ops.expand_dims(y_pred, -1)
@@ -350,7 +350,10 @@ class Loss:
                 f"{self.name}: gives values of shape {tuple(shape)} for predictions of {tuple(shape_of(y_pred))}; the "
                 "first dimension must stay that of the samples"
             )
-        return ops.mean(values, axis=tuple(range(1, len(shape)))) if len(shape) > 1 else values
+        if len(shape) == 1:
+            return values
+        reduce = ops.sum if self.reduction == "sum" else ops.mean
+        return reduce(values, axis=tuple(range(1, len(shape))))
 
     def _arguments(self, y_true, y_pred):
         if not is_symbolic(y_pred):

@@ -8,7 +8,8 @@ from fastnn.compiler import Plan, Program, Record, differentiate, fuse
 
 def run(function, arrays, dtype="float64", rows=None, gradient=None, by=None, times=1):
     """(value, gradients) of `function` on batches; gradients, of the sum over all of value * gradient, by the
-    arrays at positions `by` (all floats by default), or None without `gradient`. Integer arrays arrive as int32. Effects and assignments are carried out."""
+    arrays at positions `by` (all floats by default), or None without `gradient`. Integer arrays arrive as int32.
+    Effects and assignments are carried out."""
     batch = len(arrays[0])
     kinds = ["int32" if a.dtype.kind in "iub" else dtype for a in arrays]
     tensors = [graph.input_tensor((None, *a.shape[1:]), k) for a, k in zip(arrays, kinds, strict=True)]

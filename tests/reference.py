@@ -327,7 +327,8 @@ def strided_scatter(c):
 def copy_columns(c):
     columns, ldy, ldx = c.i[1:4]
     for r in range(c.rows):
-        c.p[0][r * ldy : r * ldy + columns] = c.p[1][r * ldx : r * ldx + columns]
+        at = r * ldy + c.int(5)
+        c.p[0][at : at + columns] = c.p[1][r * ldx : r * ldx + columns]
 
 
 @kernel("fill")
@@ -836,11 +837,10 @@ def check_step(model, x, y=None, weights=None, *, mode="train", batch=7, steps=N
     one kernel; in float64 it keeps its own to the end.
     """
     from fastnn import _core
-    from fastnn.compiler.emit import SOURCE_CODES
     from fastnn.training.step import Step as Compiled
 
     if mode == "predict":
-        data = model._inputs(x, "test")
+        data = model._input_arrays(x, "test")
         form = model._form(data)
     else:
         arrays = model._dataset(x, y, weights, "test")
@@ -853,7 +853,8 @@ def check_step(model, x, y=None, weights=None, *, mode="train", batch=7, steps=N
     found = [*compiled.inputs, *compiled.targets, *compiled.weights]
     sources = {v: a for v, a in zip(found, data, strict=False) if v is not None and v in plan.loads}
     results = [np.empty((count, *v.shape[1:]), compiled.dtype) for v in compiled.outputs]
-    outputs = {compiled._store_at + j: a for j, a in enumerate(results)}
+    stores = [j for j, record in enumerate(plan.records) if record.kernel == "store_batch"]
+    outputs = dict(zip(stores, results, strict=True))
     number_of_steps = -(-count // batch)
     start = model.optimizer.step_count
     hyper = model.optimizer.hyper(start, number_of_steps) if mode == "train" else None
@@ -874,7 +875,7 @@ def check_step(model, x, y=None, weights=None, *, mode="train", batch=7, steps=N
                     operand = outputs[number]
                 if operand is None and record.kernel == "load_batch":
                     operand = sources[record.operands[0]]
-                    ints[2] = SOURCE_CODES[str(operand.dtype)]
+                    ints[2] = _core.SOURCE_CODES[str(operand.dtype)]
                 if operand is not None and not isinstance(operand, np.ndarray):
                     operand = plan.array(operand).ctypes.data
                 operands.append(operand)

@@ -23,6 +23,8 @@ def test_value(name, dtype):
 @pytest.mark.parametrize("name", cases.ACTIVATIONS)
 def test_gradient(name, dtype):
     function, kwargs, x = cases.ACTIVATIONS[name]
+    if name == "softmax_axis0":
+        pytest.skip("a softmax over the samples of a batch is refused: its result would depend on the batch")
     function = getattr(keras.activations, function)
     with precision(dtype):
         if x.ndim == 1:

@@ -5,6 +5,7 @@ from golden import layers
 from golden.harness import (
     DTYPES,
     SINGLE,
+    SINGLE_INSIDE,
     compare,
     gradients,
     keras,
@@ -30,7 +31,9 @@ def test_output(name, dtype):
         layers.apply(layer, name, tensors)
         layers.set_weights(layer)
         got = numpy(layers.apply(layer, name, tensors))
-    compare(got, GOLDEN[f"{name}/output"], SINGLE[dtype], name)
+    # Keras resizes by weights in float32
+    tolerance = SINGLE_INSIDE if name == "upsampling2d_2" else SINGLE[dtype]
+    compare(got, GOLDEN[f"{name}/output"], tolerance, name)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -52,6 +55,8 @@ def test_gradients(name, dtype):
         )
     # float32: sums over rows and positions of a convolution, read off weights of size one.
     tolerance = SINGLE[dtype] | ({"atol": 5e-5} if dtype == "float32" else {})
+    if name == "upsampling2d_2" and dtype == "float64":
+        tolerance = SINGLE_INSIDE
     kinds = (("input", of_inputs), ("weight", of_weights), ("state", states))
     for kind, values in kinds[:1] if frozen else kinds:
         assert len(values) == sum(key.startswith(f"{name}/{kind}/") for key in GOLDEN)

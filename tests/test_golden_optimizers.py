@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 from golden import cases
-from golden.harness import DTYPES, REPEATED, compare, keras, numpy, precision, squared_error, target_for
+from golden.harness import DTYPES, REPEATED, SINGLE_INSIDE, compare, keras, numpy, precision, squared_error, target_for
 from golden.store import load
 
+#: Cases with a schedule or a clip, which Keras computes in float32.
+ROUNDED = ("sgd_3", "rmsprop_4", "adam_3")
 KERAS, TORCH = load("keras_optimizers"), load("torch_optimizers")
 
 
@@ -17,9 +19,8 @@ def apply_steps(optimizer, golden, name, dtype):
         optimizer.apply(gradients, variables)
         if step in cases.OPTIMIZER_KEPT:
             for i, variable in enumerate(variables):
-                compare(
-                    numpy(variable), golden[f"{name}/{step}/{i}"], REPEATED[dtype], f"{name} step {step} variable {i}"
-                )
+                tolerance = SINGLE_INSIDE if dtype == "float64" and name in ROUNDED else REPEATED[dtype]
+                compare(numpy(variable), golden[f"{name}/{step}/{i}"], tolerance, f"{name} step {step} variable {i}")
     return variables
 
 

@@ -7,8 +7,8 @@ from golden.harness import compare, keras, numpy
 from golden.store import load
 
 KERAS, TORCH = load("keras_schedules"), load("torch_schedules")
-# A learning rate may be float32, as Keras' own is by default.
-TOLERANCE = {"rtol": 2e-6, "atol": 1e-9}
+# A learning rate may be float32, as Keras' own is by default; a cosine near its end is a difference of ones.
+TOLERANCE = {"rtol": 2e-6, "atol": 2e-8}
 
 # PyTorch's schedules in Keras' terms.
 TWINS = {

@@ -165,7 +165,7 @@ def test_where(shapes, rng):
 
 def test_operators_of_tensors(rng):
     def f(x, w):
-        return (2.0 * x + 1.0 - x / 3.0) @ w * -x[:, :1] ** 2 + abs(1.0 / (x[:, 1:2] + 4.0)) - (3.0 - w[0])
+        return (2.0 * x + 1.0 - x / 3.0) @ w * -(x[:, :1] ** 2) + abs(1.0 / (x[:, 1:2] + 4.0)) - (3.0 - w[0])
 
     def g(x, w):
         return (2.0 * x + 1.0 - x / 3.0) @ w * -(x[:, :1] ** 2) + abs(1.0 / (x[:, 1:2] + 4.0)) - (3.0 - w[0])
@@ -194,6 +194,7 @@ AXES = [None, *(c for n in range(1, 5) for c in itertools.combinations(range(4),
 def test_reductions(name, keepdims, rng):
     x = draw(rng, (2, 3, 2, 4), 0.2)
     for axis in AXES:
+
         def f(x, axis=axis):
             return getattr(ops, name)(x, axis=axis, keepdims=keepdims)
 
@@ -232,8 +233,10 @@ def test_positions_and_truth(name, axis, rng):
 # ---- movement ----
 
 INDICES = [
-    (slice(None), 1), (slice(None), slice(1, 3)), (slice(None), slice(None, None, -1)), (slice(None), slice(None, None, 2)),
-    (slice(None), slice(-1, None), None), (..., 0), (..., None, slice(1, 4, 2)), (slice(None), 2, slice(None, None, -2)),
+    (slice(None), 1), (slice(None), slice(1, 3)), (slice(None), slice(None, None, -1)),
+    (slice(None), slice(None, None, 2)),
+    (slice(None), slice(-1, None), None), (..., 0), (..., None, slice(1, 4, 2)),
+    (slice(None), 2, slice(None, None, -2)),
     (slice(None), None, slice(0, 0)), (slice(None),),
 ]  # fmt: skip
 
@@ -334,6 +337,7 @@ def test_matmul(shapes, rng):
 @pytest.mark.parametrize("shapes", [((B, 2, 4), (B, 3, 4)), ((B, 2, 3, 4), (B, 2, 5, 4))], ids=str)
 def test_transposed_products_of_each_sample(shapes, rng):
     """The gradients of a product are products with transposes: a second derivative meets all their forms."""
+
     def f(a, b):
         axes = (*range(len(a.shape) - 2), len(a.shape) - 1, len(a.shape) - 2)
         return ops.matmul(a, ops.transpose(b, axes))
@@ -350,6 +354,7 @@ def test_vector_products(rng):
 @pytest.mark.parametrize("activation", ["relu", "leaky_relu", "sigmoid", "tanh", "elu", "selu"])
 def test_fused_products_are_the_plain_ones(activation, rng):
     """Bias, activation and their gradients joined to products against each on its own."""
+
     def f(x, w, b, v):
         return ops.matmul(getattr(ops, activation)(ops.matmul(x, w) + b), v)
 

@@ -615,3 +615,13 @@ def test_zero_epsilon_keeps_zeros():
                 p = [np.zeros(3, dtype)]
                 getattr(optimizers, name)(epsilon=0.0, form=form, **kwargs).apply([np.zeros(3, dtype)], p)
                 assert (p[0] == 0).all(), (name, form)
+
+
+@pytest.mark.parametrize("name, kwargs, twin, settings", CASES, ids=IDS)
+def test_hyper_changes_no_setting(name, kwargs, twin, settings):
+    """Compiled steps are made anew when a setting changes: a table of the next steps must not look like one."""
+    optimizer = getattr(optimizers, name)(**kwargs)
+    version = optimizer.settings_version
+    optimizer.hyper(0, 5)
+    optimizer.apply([np.ones(3)], [np.ones(3)])
+    assert optimizer.settings_version == version

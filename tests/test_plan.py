@@ -28,7 +28,9 @@ def real(request):
     fastnn.config.set_floatx(before)
 
 
-def check(model, x, y=None, weights=None, *, modes=("train", "test", "predict"), batch=BATCH, order=None, **compile_with):
+def check(
+    model, x, y=None, weights=None, *, modes=("train", "test", "predict"), batch=BATCH, order=None, **compile_with
+):
     if compile_with:
         model.compile(**compile_with)
     double = model._float_type() == "float64"

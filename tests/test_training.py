@@ -362,6 +362,7 @@ def test_iterables_of_batches(rng):
         elif source == "iterable":
             model.fit(Batches(), epochs=2, verbose=0)
         else:
+
             def forever():
                 while True:
                     yield from Batches()
@@ -372,7 +373,9 @@ def test_iterables_of_batches(rng):
         np.testing.assert_allclose(losses, found[0][1], rtol=1e-12)
         for u, v in zip(weights, found[0][0], strict=True):
             assert np.array_equal(u, v)
-    assert model.evaluate(Batches(), verbose=0) == pytest.approx(model.evaluate(x, t, batch_size=16, verbose=0), rel=1e-6)
+    assert model.evaluate(Batches(), verbose=0) == pytest.approx(
+        model.evaluate(x, t, batch_size=16, verbose=0), rel=1e-6
+    )
 
 
 # ---- nothing is stale ----
@@ -544,13 +547,16 @@ def test_add_loss_and_activity(rng):
     x, _, values = data(rng)
     plain = ((model.predict(x, verbose=0) - values) ** 2).mean()
     hidden = model.layers[0](x)
-    assert model.evaluate(x, values, batch_size=50, verbose=0) == pytest.approx(plain + 0.1 * (hidden**2).mean(), rel=1e-5)
+    assert model.evaluate(x, values, batch_size=50, verbose=0) == pytest.approx(
+        plain + 0.1 * (hidden**2).mean(), rel=1e-5
+    )
 
 
 def test_learns_digits():
     (x, t), (x_test, t_test) = digits.load_data()
     model = Sequential([
-        Input(x.shape[1:]), layers.Flatten(), Dense(128, activation="relu"), Dropout(0.2), Dense(10, activation="softmax")
+        Input(x.shape[1:]), layers.Flatten(), Dense(128, activation="relu"), Dropout(0.2),
+        Dense(10, activation="softmax"),
     ])  # fmt: skip
     model.compile(optimizers.Adam(2e-3), "sparse_categorical_crossentropy", metrics=["accuracy"])
     scale = x.max()

@@ -111,7 +111,7 @@ FN_INLINE vec sign_value(vec x)
 FN_INLINE vec hard_swish_slope(vec x)
 {
     const vec inner = x * vset1((real)(1.0 / 3)) + vset1((real)0.5);
-    return vselect(x > vset1(3), vset1(1), vmask(~(x < vset1(-3)), inner));
+    return vselect(x >= vset1(3), vset1(1), vmask(~(x <= vset1(-3)), inner));
 }
 FN_INLINE vec power_slope(vec x, vec a) { return vmask(a != vset1(0), a * vpow(x, a - vset1(1))); }
 

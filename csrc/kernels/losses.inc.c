@@ -353,13 +353,24 @@ FN_INLINE vec huber_rule(const loss_constants *k, vec y, vec t, vec *grad)
 }
 LOSS_KERNEL(huber, LOSS_COLUMNS, .a = vset1((real)op->f[0]))
 
+/* log(1 + x) for 0 <= x <= 1: vlog1p without the care it takes of limits and signs. */
+FN_INLINE vec vlog1p_of_unit(vec x)
+{
+    ivec shift;
+    const vec k = vlog_exponent(x + vset1(1), &shift);
+    const vec quarter = (vec)((ivec)vset1(4) - shift);
+    /* shifting the exponent of 0 would make a number of it */
+    const vec f = x * (vset1((real)0.25) * quarter) + (vset1((real)0.25) * quarter - vset1(1));
+    return vlog_core(k, f);
+}
+
 /* log_cosh: mean(log(cosh(e))), e = y - t, as |e| + log1p(exp(-2 |e|)) - log(2). */
 FN_INLINE vec log_cosh_rule(const loss_constants *k, vec y, vec t, vec *grad)
 {
     (void)k;
     const vec e = y - t, size = vabs(e);
     *grad = vtanh(e);
-    return size + vlog1p(vexp_of_negative(size * vset1(-2))) - vset1((real)0.69314718055994530942);
+    return size + vlog1p_of_unit(vexp_of_negative(size * vset1(-2))) - vset1((real)0.69314718055994530942);
 }
 LOSS_KERNEL(log_cosh, LOSS_COLUMNS, .a = {})
 
@@ -423,7 +434,7 @@ FN_INLINE vec sigmoid_crossentropy_rule(const loss_constants *k, vec y, vec t, v
     const vec e = vexp_of_negative(-vabs(y)), one = vset1(1);
     t = t * k->a + k->b;
     *grad = vselect(y < 0, e, one) / (one + e) - t;
-    return vmax((vec){}, y) - y * t + vlog1p(e);
+    return vmax((vec){}, y) - y * t + vlog1p_of_unit(e);
 }
 LOSS_KERNEL(sigmoid_crossentropy, LOSS_COLUMNS, .a = vset1((real)(1 - op->f[0])), .b = vset1((real)(op->f[0] / 2)))
 

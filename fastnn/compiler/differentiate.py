@@ -1,6 +1,6 @@
 """Reverse-mode differentiation: adds to a graph the nodes that compute gradients."""
 
-from fastnn.graph import Leaf, NoGradient, topological
+from fastnn.graph import Leaf, topological
 from fastnn.ops import elementwise as ew
 from fastnn.ops.core import NoGradient
 

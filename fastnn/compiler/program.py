@@ -39,6 +39,8 @@ class Instruction:
 
 
 class Program:
+    """Instructions in order, and the values wanted of them: `roots`."""
+
     def __init__(self):
         self.instructions = []
         self.roots = []
@@ -95,7 +97,7 @@ class Program:
         heapq.heapify(ready)
         order = []
         while ready:
-            _, j, instruction = heapq.heappop(ready)
+            _, _, instruction = heapq.heappop(ready)
             order.append(instruction)
             for v in instruction.outs:
                 for reader in readers.get(v, ()):

@@ -20,10 +20,13 @@ def array(where, name, x, dtypes=REALS, ndim=None):
             x = x.astype(dtypes[0])
     if x.dtype not in dtypes:
         raise TypeError(
-            f"{where}: {name} must be {_names(dtypes)}, got {x.dtype}; convert once with {name}.astype(numpy.{dtypes[0]})"
+            f"{where}: {name} must be {_names(dtypes)}, got {x.dtype}; "
+            f"convert once with {name}.astype(numpy.{dtypes[0]})"
         )
     if ndim is not None and x.ndim != ndim:
         raise ValueError(f"{where}: {name} must have {ndim} dimensions, got shape {x.shape}")
+    if not x.flags.aligned:
+        raise ValueError(f"{where}: {name} must be aligned to its dtype; copy it once with {name}.copy()")
     if not x.flags.c_contiguous:
         raise ValueError(
             f"{where}: {name} must be C-contiguous, got shape {x.shape} with strides {x.strides}; "
@@ -58,6 +61,8 @@ def out(where, x, expected, dtype, name="out"):
     shape(where, name, x, expected)
     if not x.flags.c_contiguous:
         raise ValueError(f"{where}: {name} must be C-contiguous, got strides {x.strides}")
+    if not x.flags.aligned:
+        raise ValueError(f"{where}: {name} must be aligned to its dtype")
     if not x.flags.writeable:
         raise ValueError(f"{where}: {name} is read-only; pass a writable array")
     return x

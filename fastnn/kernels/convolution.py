@@ -208,7 +208,7 @@ def phases(g):
 
 def emit_grad_input(run, temporary, dx, dy, w, s, images, g, algorithm, batched, dtype, gradient=0, alpha=0.0):
     """dx = the gradient of a convolution by its input, times act'(s). `algorithm` None: chosen for each phase."""
-    if algorithm == SCATTER or (algorithm is None and g.groups == 1 and g.ci < _WIDTHS[dtype] and g.co >= 8):
+    if algorithm == SCATTER or (algorithm is None and g.groups == 1 and g.ci < _WIDTHS[str(dtype)] and g.co >= 8):
         k = g.kh * g.kw * g.ci
         turned = temporary((g.co, k), dtype)
         run("strided_copy", (turned, w), (g.co, 1, k, 1, g.co, 0, 0), (), cost=k * g.co * 0.3, batched=False)

@@ -91,7 +91,7 @@ def class_ids(where, name, ids, shape, classes, ignore_class=None):
     if wrong.any():
         at = int(np.flatnonzero(wrong.ravel())[0])
         raise ValueError(f"{where}: {name} must be in 0..{classes - 1}, got {ids.ravel()[at]} at row {at}")
-    return np.ascontiguousarray(ids, np.int32)
+    return np.require(ids, np.int32, ("C", "A"))
 
 
 def targets(where, name, t, shape, dtype):
@@ -100,7 +100,7 @@ def targets(where, name, t, shape, dtype):
     if t.dtype.kind not in "iufb":
         raise TypeError(f"{where}: {name} must be numbers, got {t.dtype}")
     _check.shape(where, name, t, shape)
-    t = np.ascontiguousarray(t, dtype)
+    t = np.require(t, dtype, ("C", "A"))
     bad = np.isnan(t)
     if bad.any():
         at = np.unravel_index(int(np.flatnonzero(bad.ravel())[0]), shape)

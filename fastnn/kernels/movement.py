@@ -182,8 +182,10 @@ def load_batch(source, rows, *, order=None, first=0, scale=1.0, offset=0.0, dtyp
     order[:rows] (int64), else those from `first` on."""
     if not isinstance(source, np.ndarray) or source.dtype.name not in BATCH_TYPES or source.ndim == 0:
         raise TypeError(f"load_batch: source must be an array of one of {', '.join(BATCH_TYPES)}")
-    if not source.flags.c_contiguous:
-        raise ValueError("load_batch: source must be C-contiguous; copy it once with numpy.ascontiguousarray(source)")
+    if not (source.flags.c_contiguous and source.flags.aligned):
+        raise ValueError(
+            "load_batch: source must be C-contiguous and aligned; copy it once with numpy.ascontiguousarray(source)"
+        )
     dtype = np.dtype(dtype)
     if dtype not in _MOVED:
         raise TypeError(f"load_batch: dtype must be float32, float64 or int32, got {dtype}")

@@ -40,7 +40,7 @@ def _float(dtype):
     return dtype if dtype in ("float32", "float64") else config.floatx()
 
 
-def Input(shape=None, batch_size=None, dtype=None, name=None, batch_shape=None):  # noqa: N802 (Keras' name)
+def Input(shape=None, batch_size=None, dtype=None, name=None, batch_shape=None):
     """A symbolic tensor (None, *shape) where data enters a functional model.
 
     dtype: "float32" or "float64"; "int32" for class ids and indices; other integer types are converted to the float
@@ -90,8 +90,10 @@ class Dense(Layer):
                 f"Dense({self.units}) {self.name!r}: needs inputs with at least one dimension besides the batch, "
                 f"got shape {input_shape}"
             )
-        self.kernel = self.add_weight((input_shape[-1], self.units), self.kernel_initializer, name="kernel",
-                                      regularizer=self.kernel_regularizer, constraint=self.kernel_constraint)  # fmt: skip
+        self.kernel = self.add_weight(
+            (input_shape[-1], self.units), self.kernel_initializer, name="kernel",
+            regularizer=self.kernel_regularizer, constraint=self.kernel_constraint,
+        )  # fmt: skip
         if self.use_bias:
             self.bias = self.add_weight((self.units,), self.bias_initializer, name="bias",
                                         regularizer=self.bias_regularizer, constraint=self.bias_constraint)  # fmt: skip

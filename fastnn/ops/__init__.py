@@ -4,6 +4,8 @@ On symbolic tensors an operation adds itself to the graph; on NumPy arrays it ru
 give 1 and 0 in the float type; argmax and class ids are int32; everything else is of the graph's one float type.
 """
 
+from fastnn.ops import operators as _operators
+from fastnn.ops.convolution import conv, conv_transpose, depthwise_conv, separable_conv
 from fastnn.ops.elementwise import (
     abs,
     absolute,
@@ -76,18 +78,7 @@ from fastnn.ops.elementwise import (
     true_divide,
     where,
 )
-from fastnn.ops.convolution import conv, conv_transpose, depthwise_conv, separable_conv
 from fastnn.ops.linear import dot, matmul, tensordot_last
-from fastnn.ops.nn import (
-    binary_crossentropy,
-    categorical_crossentropy,
-    log_softmax,
-    softmax,
-    sparse_categorical_crossentropy,
-)
-from fastnn.ops.normalization import batch_normalization, group_normalization, layer_normalization
-from fastnn.ops.pooling import average_pool, max_pool
-from fastnn.ops.reductions import all, any, argmax, argmin, logsumexp, max, mean, min, norm, prod, std, sum, var
 from fastnn.ops.movement import (
     broadcast_to,
     concatenate,
@@ -109,5 +100,13 @@ from fastnn.ops.movement import (
     transpose,
     zeros_like,
 )
-
-from fastnn.ops import operators as _operators  # noqa: E402, I001  (gives tensors + - * / @ [])
+from fastnn.ops.nn import (
+    binary_crossentropy,
+    categorical_crossentropy,
+    log_softmax,
+    softmax,
+    sparse_categorical_crossentropy,
+)
+from fastnn.ops.normalization import batch_normalization, group_normalization, layer_normalization
+from fastnn.ops.pooling import average_pool, max_pool
+from fastnn.ops.reductions import all, any, argmax, argmin, logsumexp, max, mean, min, norm, prod, std, sum, var

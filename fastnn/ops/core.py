@@ -195,7 +195,7 @@ def _as_array(x, dtype):
     value = x.value if isinstance(x, Variable) else np.asarray(x)
     if value.dtype.kind not in "iufb":
         raise TypeError(f"expected an array or a number, got {type(x).__name__} of {value.dtype}")
-    return np.ascontiguousarray(value, dtype=dtype).reshape(value.shape)
+    return np.require(value, dtype, ("C", "A")).reshape(value.shape)
 
 
 def run(op, *arrays):
@@ -236,7 +236,9 @@ def run_samples(op, tensors, values):
         return (arrays[0].reshape((rows, *specs[0].shape[1:])),)
     outs = [builder.temporary(s.shape, s.dtype) for s in specs]
     if rows:
-        op.lower(builder, tuple(outs), tuple(Samples(a) if t.batched else a for a, t in zip(arrays, tensors, strict=True)))
+        op.lower(
+            builder, tuple(outs), tuple(Samples(a) if t.batched else a for a, t in zip(arrays, tensors, strict=True))
+        )
     return tuple(getattr(out, "array", out) for out in outs)
 
 

@@ -91,7 +91,7 @@ class WeightGrad(Op):
 
 @register
 class BatchMatMul(Op):
-    """y[..., m, n] = a[..., m, k] b[..., k, n] for each of the leading dimensions; `ta`, `tb` transpose the last two."""
+    """y[..., m, n] = a[..., m, k] b[..., k, n] for each of the leading indices; `ta`, `tb` transpose the last two."""
 
     name = "batch_matmul"
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fastnn.graph import Leaf, NoGradient, Spec, Tensor
+from fastnn.graph import Leaf, Spec, Tensor
 from fastnn.ops import elementwise as ew
 from fastnn.ops import movement as sh
 from fastnn.ops.core import (

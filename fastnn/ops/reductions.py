@@ -189,7 +189,7 @@ def _reduce_run(function, x, axes):
         rest = tuple(j for j in range(len(shape)) if j not in axes)
         return _reduce_run(function, sh.transpose(x, rest + axes), tuple(range(len(rest), len(shape))))
     n = math.prod(shape[a] for a in axes)
-    flat = sh.reshape(x, shape[: axes[0]] + (n,) + shape[axes[-1] + 1 :])
+    flat = sh.reshape(x, (*shape[: axes[0]], n, *shape[axes[-1] + 1 :]))
     if axes[0] == 0:
         flat, at = sh.expand_dims(flat, 0), 1
     else:

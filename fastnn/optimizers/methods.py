@@ -491,7 +491,8 @@ class Nadam(_Moments):
             **kwargs,
         )
         self.momentum_decay = self._optional("momentum_decay", momentum_decay, least=0)
-        self._product = (None, 0, 1.0)  # settings, t, P_t: where the last table ended
+        # settings, t, P_t where the last table began; changed in place, because it is no setting
+        self._product = [None, 0, 1.0]
 
     def _momenta(self, t):
         if self.momentum_decay is None:
@@ -511,7 +512,7 @@ class Nadam(_Moments):
             return (np.zeros(0),) * 4
         first, last = int(t[0]), int(t[-1])
         start, products = self._products(first)
-        self._product = (self.beta_1, self.momentum_decay), first, products[-1]
+        self._product[:] = (self.beta_1, self.momentum_decay), first, products[-1]
         start, products = self._products(last)
         product = products[t.astype(np.int64) - start]
         mu, following = self._momenta(t), self._momenta(t + 1)

@@ -357,6 +357,8 @@ class Optimizer:
                     )
                 if not x.flags.c_contiguous:
                     raise ValueError(f"{where}: {name} {j} must be C-contiguous; copy it with numpy.ascontiguousarray")
+            if not (g.flags.aligned and p.flags.aligned):
+                raise ValueError(f"{where}: gradient and variable {j} must be aligned to their dtype; copy them once")
             if g.shape != p.shape:
                 raise ValueError(f"{where}: gradient {j} must have its variable's shape {p.shape}, got {g.shape}")
             if not p.flags.writeable:

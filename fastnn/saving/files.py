@@ -2,9 +2,6 @@
 
 import contextlib
 import os
-import tempfile
-import zipfile
-import zlib
 
 import numpy as np
 
@@ -16,6 +13,8 @@ def atomic_write(path, mode="wb", **options):
     The data are on disk before the name is: a reader, or a machine that loses power, sees the old file or the new
     one, never a part of it. The file's permissions are those of the old one, else the usual ones.
     """
+    import tempfile  # these and what they import would take a third of the time of `import fastnn`
+
     path = os.path.realpath(os.fspath(path))  # through a symbolic link, so that the link stays one
     folder, name = os.path.split(path)
     if not os.path.isdir(folder):
@@ -58,6 +57,9 @@ def _sync_folder(folder):
 
 def read_npz(path):
     """The arrays of an .npz file, by name; nothing in it is ever unpickled. ValueError where it is damaged."""
+    import zipfile
+    import zlib
+
     path = os.fspath(path)
     try:
         with open(path, "rb") as file:

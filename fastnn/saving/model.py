@@ -58,18 +58,28 @@ def load_model(path, custom_objects=None, compile=True):
     if "model" not in metadata:
         raise ValueError(f"load_model: {os.fspath(path)!r} holds no model configuration; use model.load_weights(...)")
     with custom_object_scope(custom_objects or {}):
-        model = deserialize_keras_object(metadata["model"])
-        _set_weights(model, tensors, path)
+        model = _made(metadata["model"], path)
+        if not hasattr(model, "get_weights"):
+            raise ValueError(f"load_model: {os.fspath(path)!r}: its configuration is damaged: it describes no model")
+        _set_weights(model, tensors, metadata, path)
         model._seed = metadata.get("seed")
         if compile and "compile" in metadata:
             given = dict(metadata["compile"])
-            given["optimizer"] = deserialize_keras_object(given["optimizer"])
+            given["optimizer"] = _made(given["optimizer"], path)
             for key in ("loss", "metrics", "weighted_metrics"):
                 given[key] = _restored(given[key])
             model.compile(**given)
             model.optimizer.step_count = int(metadata.get("step_count", 0))
             _set_slots(model, tensors, path)
     return model
+
+
+def _made(config, path):
+    """The object of a configuration; one that lacks parts is a damaged file."""
+    try:
+        return deserialize_keras_object(config)
+    except (KeyError, IndexError, AttributeError) as error:
+        raise ValueError(f"load_model: {os.fspath(path)!r}: its configuration is damaged ({error!r})") from error
 
 
 def _restored(value):
@@ -83,9 +93,12 @@ def _restored(value):
     return value
 
 
-def _set_weights(model, tensors, path):
+def _set_weights(model, tensors, metadata, path):
     names = _paths(model)
     found = {k[len("weights/") :]: a for k, a in tensors.items() if k.startswith("weights/")}
+    order = metadata.get("paths", ())
+    if isinstance(order, list) and sorted(map(str, order)) == sorted(found):
+        found = {name: found[name] for name in order}  # files may hold tensors in another order
     missing = [n for n in names.values() if n not in found]
     extra = [n for n in found if n not in set(names.values())]
     if missing or extra:
@@ -133,9 +146,9 @@ def save_weights(model, path, overwrite=True):
 
 
 def load_weights(model, path):
-    tensors, _ = load_state(path)
+    tensors, metadata = load_state(path)
     if not any(k.startswith("weights/") for k in tensors):
         tensors = {f"weights/{k}": np.asarray(a) for k, a in tensors.items()}
     if not model.built:
         raise ValueError(f"load_weights: model {model.name!r} is not built yet: call it on data, or give it an Input")
-    _set_weights(model, tensors, path)
+    _set_weights(model, tensors, metadata, path)

@@ -9,7 +9,6 @@ newer files are refused by older readers with a clear message.
 
 import json
 import os
-import zipfile
 
 import numpy as np
 
@@ -79,6 +78,8 @@ def _is_zip(path):
 
 
 def _write_npz(path, tensors, text):
+    import zipfile
+
     arrays = {name: np.asarray(array) for name, array in tensors.items()}
     for name, array in arrays.items():
         if not isinstance(name, str) or name == NPZ_KEY:

@@ -14,7 +14,7 @@ def as_rows(x, name, where):
         raise ValueError(f"{where}: {name} must be an array of samples, got a single number")
     if str(array.dtype) not in _core.SOURCE_CODES:
         array = array.astype(np.float32 if array.dtype.kind == "f" else np.int64)
-    return np.ascontiguousarray(array)
+    return np.require(array, requirements=("C", "A"))  # one row behind the other, aligned
 
 
 def as_list(data, names, kind, where):

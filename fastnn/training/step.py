@@ -167,7 +167,7 @@ class DataForm:
 
     @staticmethod
     def spec(array, dtype):
-        """Targets: integers arrive as int32 (class ids; cast where a loss wants numbers), the rest as the float type."""
+        """Targets: integers arrive as int32 (a loss that wants numbers casts them), the rest as the float type."""
         return Spec(array.shape[1:], "int32" if array.dtype.kind in "iub" else dtype)
 
 

@@ -8,8 +8,8 @@ import numpy as np
 
 from fastnn import _core, graph, ops
 from fastnn.graph import Spec
-from fastnn.ops.nn import MeanSeed
 from fastnn.ops.core import make
+from fastnn.ops.nn import MeanSeed
 from fastnn.training import data as adapters
 from fastnn.training.data import Arrays
 from fastnn.training.step import DataForm, OptimizerState, RunningMean, Step
@@ -23,7 +23,8 @@ class Trainer:
     """Mixed into Model."""
 
     _quiet = frozenset(
-        "optimizer loss stop_training history _compiled _losses _seed _steps _state_of_optimizer _trackers _metrics_made _calls_made "
+        "optimizer loss stop_training history _compiled _losses _seed _steps _state_of_optimizer _trackers "
+        "_metrics_made _calls_made "
         "_hyper compile_config _initial_epoch metrics_list test_dtype".split()
     )
 
@@ -454,6 +455,7 @@ class Trainer:
             verbose=verbose,
             epochs=epochs,
             steps=steps,
+            validation_freq=validation_freq,
         )
         self.stop_training = False
         list_of.on_train_begin()
@@ -499,7 +501,7 @@ class Trainer:
         done, one_by_one = 0, list_of is not None and list_of.has_train_batch_hooks
         hyper = optimizer.hyper(optimizer.step_count, -(-rows // batch)) if not optimizer.rate_is_called else None
         start, settings = optimizer.step_count, optimizer.settings_version
-        while done < rows and not (one_by_one and self.stop_training):
+        while done < rows and not self.stop_training:
             at = optimizer.step_count
             if hyper is None or settings != optimizer.settings_version:
                 hyper = optimizer.hyper(at, 1 if optimizer.rate_is_called else -(-(rows - done) // batch))
@@ -798,8 +800,10 @@ class Batches:
 
 
 def _is_batches(x):
-    return not hasattr(x, "__array__") and (hasattr(x, "__next__") or hasattr(x, "__iter__") or hasattr(x, "__getitem__")) \
-        and not isinstance(x, (list, tuple, dict, str))  # fmt: skip
+    """Whether x is an iterable of batches, not data itself."""
+    if hasattr(x, "__array__") or isinstance(x, (list, tuple, dict, str)):
+        return False
+    return any(hasattr(x, name) for name in ("__next__", "__iter__", "__getitem__"))
 
 
 def _unpack(batch):

@@ -21,7 +21,7 @@ def pack(structure, leaves):
 
 def _pack(structure, leaves):
     if isinstance(structure, dict):
-        return {key: value for key, value in ((k, _pack(structure[k], leaves)) for k in sorted(structure))}
+        return {key: _pack(structure[key], leaves) for key in sorted(structure)}
     if isinstance(structure, tuple) and hasattr(structure, "_fields"):
         return type(structure)(*[_pack(part, leaves) for part in structure])
     if isinstance(structure, (list, tuple)):

@@ -24,6 +24,11 @@ SINGLE = {"float64": {"rtol": 1e-9, "atol": 1e-11}, "float32": {"rtol": 3e-5, "a
 REPEATED = {"float64": {"rtol": 1e-8, "atol": 1e-9}, "float32": {"rtol": 1e-3, "atol": 1e-4}}
 
 
+# Keras holds some numbers in float32 whatever the dtype (rates of schedules, thresholds and factors of clipping), so
+# float64 recordings that depend on them carry relative errors of some 1e-7.
+SINGLE_INSIDE = {"rtol": 1e-6, "atol": 1e-6}
+
+
 @contextlib.contextmanager
 def precision(dtype):
     """Everything built inside computes in ``dtype``."""

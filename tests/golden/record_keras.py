@@ -38,7 +38,17 @@ if BACKEND == "tensorflow":
         """A Python number straight to ``dtype``: tf.cast goes by float32, and 0.9 becomes 0.89999998."""
         return tf.constant(x, dtype) if isinstance(x, (int, float)) and "float" in str(dtype) else plain_cast(x, dtype)
 
-    core.cast = cast
+    def leaky_relu(x, alpha=0.2):
+        """The operation's slope is a float32 attribute."""
+        return tf.where(x > 0, x, tf.constant(alpha, x.dtype) * x)
+
+    def gelu(x, approximate=False):
+        """The operation's constants are rounded to float32."""
+        if approximate:
+            return 0.5 * x * (1 + tf.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
+        return 0.5 * x * (1 + tf.math.erf(x * np.sqrt(0.5)))
+
+    core.cast, tf.nn.leaky_relu, tf.nn.gelu = cast, leaky_relu, gelu
 keras.config.set_floatx("float64")
 ABOUT = {"library": "keras", "version": keras.__version__, "backend": BACKEND, "dtype": "float64"}
 
