@@ -143,7 +143,8 @@ static size_t conv2d_parts_scratch(const fn_op *op, const fn_step *step)
     (void)step;
     const conv c = conv_of(op);
     const conv_sum_block block = conv_sum_blocks(&c);
-    const int64_t ld = c.vectors * VL, rows = c.algorithm == CONV_POINTWISE ? CONV_SUM_PIXELS : block.rows * block.groups;
+    const int64_t ld = c.vectors * VL;
+    const int64_t rows = c.algorithm == CONV_POINTWISE ? CONV_SUM_PIXELS : block.rows * block.groups;
     return (conv_padded_elements(&c) + (size_t)((rows + 2) * ld)
             + (size_t)(c.spread > 1 ? c.k * ld : 0) + 4 * VL) * sizeof(real);
 }
@@ -168,13 +169,15 @@ static void conv_sum_copy(const conv *c, real *restrict to, const real *restrict
         }
 }
 
-/* One block of an image, rows of dy from p on: all tiles of a group's dw. `dw` has rows of ldc elements, in the order of the patch. */
+/* One block of an image, rows of dy from p on: all tiles of a group's dw. `dw` has rows of ldc elements, in the order
+ * of the patch. */
 static void conv_sum_tiles(const conv *c, const real *a, const real *b, int64_t ldb, int64_t p, int64_t rows,
                            int64_t groups, real *dw, int64_t ldc, int64_t columns, int add)
 {
     const int64_t pitch = conv_pitch(c);
     conv_sum_tile t = {.pixels = groups, .lda = c->spread * c->sw * c->ci, .a_step = c->sh * pitch,
-                       .ldb = ldb, .ldc = ldc, .half_step = c->dh * pitch, .c_half = c->inner * c->run * ldc, .add = add};
+                       .ldb = ldb, .ldc = ldc, .half_step = c->dh * pitch,
+                       .c_half = c->inner * c->run * ldc, .add = add};
     for (int64_t v = 0; v < c->vectors;) {
         const int nv = gemm_panel(c->vectors, v, 0), most = gemm_tile_rows[nv];
         t.tail = gemm_min(VL, columns - (v + nv - 1) * VL);

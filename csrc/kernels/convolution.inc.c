@@ -2,8 +2,8 @@
  *
  *     conv2d        y[n, p, q, o] = act((bias[o] + sum over i, j, c of x[n, p sh + i dh - top, q sw + j dw - left, c]
  *                                                                   w[i, j, c, o]) * act'(s[n, p, q, o]))
- *                   (cross-correlation, as everywhere in this field; outside of the image x is 0). With `groups`, filters
- *                   of group g see the channels of group g only: w has ci / groups channels.
+ *                   (cross-correlation, as everywhere in this field; outside of the image x is 0). With `groups`,
+ *                   filters of group g see the channels of group g only: w has ci / groups channels.
  *     conv2d_flip   the kernel whose convolution with dy is the gradient by x; see there
  *     conv2d_scatter the same gradient as a sum of patches, for few channels
  *     conv2d_parts, conv2d_sum   the gradient by w and bias: sums over parts of the images, and their sum

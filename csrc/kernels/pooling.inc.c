@@ -152,7 +152,8 @@ static void max_pool(const fn_op *op, const fn_step *step, int64_t lo, int64_t h
                 }
                 for (int64_t c = 0; c < p.c; c += VL) {
                     const int64_t lanes = gemm_min(VL, p.c - c);
-                    const int full = lanes == VL || (at + c + VL <= y_end && x_end - (from + c) >= (p.iw + 1) * p.c + VL);
+                    const int full = lanes == VL
+                                     || (at + c + VL <= y_end && x_end - (from + c) >= (p.iw + 1) * p.c + VL);
                     if (whole && full)
                         pool_max_pixel(&p, op->p[0], index, at + c, from + c, 0, 2, 0, 2, 2, VL);
                     else if (whole)
@@ -225,7 +226,8 @@ static void max_pool_grad(const fn_op *op, const fn_step *step, int64_t lo, int6
                         vec g = vload(dy + at + c);
                         if (s)
                             g *= gemm_derivative(p.gradient, vload(s + at + c), p.alpha);
-                        pool_max_grad_pixel(&p, to + c, g, pool_load_index(&p, op->p[2], at + c, VL), 0, 2, 0, 2, 2, VL, 0);
+                        const ivec where = pool_load_index(&p, op->p[2], at + c, VL);
+                        pool_max_grad_pixel(&p, to + c, g, where, 0, 2, 0, 2, 2, VL, 0);
                         continue;
                     }
                     vec g = vload_n(dy + at + c, lanes);
