@@ -199,6 +199,31 @@ def test_custom_layer(x):
     near(model(x), model.predict(x, verbose=0))
 
 
+def test_functions_of_weights_alone(x):
+    """What a layer computes from its variables alone belongs to the step too: it follows them and is differentiated."""
+
+    class Positive(Layer):
+        def build(self, shape):
+            self.raw = self.add_weight((shape[-1] * 2,), initializer="ones")
+            self.count = self.add_weight((), initializer="zeros", trainable=False)
+
+        def call(self, x, training=False):
+            if training:
+                self.count.assign_add(1.0)
+            return ops.matmul(x, ops.softplus(ops.reshape(self.raw, (-1, 2))) * 0.5)
+
+    model = Sequential([Input((4,)), Positive()])
+    model.compile("sgd", "mse")
+    layer = model.layers[0]
+    model.predict(x, verbose=0)
+    before = layer.raw.numpy()
+    model.fit(x, np.ones((9, 2)), batch_size=9, epochs=3, verbose=0)
+    assert layer.count.value == 3 and not np.array_equal(before, layer.raw.value)
+    layer.raw.assign(np.arange(8.0))
+    near(model.predict(x, verbose=0), x @ (0.5 * np.log1p(np.exp(np.arange(8.0).reshape(4, 2)))))
+    near(model(x), model.predict(x, verbose=0))
+
+
 def test_state_that_a_layer_keeps(x):
     class Counter(Layer):
         def build(self, shape):

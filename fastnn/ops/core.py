@@ -171,7 +171,10 @@ def apply(op, *inputs, dtypes=None):
     """
     if dtypes is None:
         dtypes = [common_dtype(inputs, op.name)] * len(inputs)
-    if any(isinstance(x, Tensor) for x in inputs):
+    # Within a trace a variable is symbolic too: its value now is not the one of the steps to come.
+    if any(isinstance(x, Tensor) for x in inputs) or (
+        graph.current_trace() is not None and any(isinstance(x, Variable) for x in inputs)
+    ):
         tensors = [as_tensor(x, d) for x, d in zip(inputs, dtypes, strict=True)]
         outputs = make(op, *tensors)
     else:
