@@ -95,7 +95,3 @@ class Variable:
 
     def __repr__(self):
         return f"<Variable {self.path} shape={self.shape} dtype={self.dtype} trainable={self.trainable}>"
-
-
-def is_symbolic(x):
-    return isinstance(x, graph.Tensor)

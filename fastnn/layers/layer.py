@@ -95,7 +95,6 @@ class Layer:
         self.input_spec_shape = tuple(input_shape) if input_shape is not None else None  # without the batch
         self.learning_rate_factor = 1.0
         self._build_shape = None
-        self._calls = 0
 
     # ---- what a layer holds ----
 
@@ -240,12 +239,6 @@ class Layer:
             if "/" not in v.path:
                 v.path = f"{self.name}/{v.path}"
 
-    def build_from_config_shape(self, shape):
-        if not self.built:
-            self._build_shape = shape
-            self.build(shape)
-            self.built = True
-
     def _takes(self, name):
         if not hasattr(self, "_call_parameters"):
             object.__setattr__(self, "_call_parameters", set(inspect.signature(self.call).parameters))
@@ -304,7 +297,6 @@ class Layer:
         op.structure = tree.map_leaves(lambda t: None, results)
         for t in node.outputs:
             t.name = self.name
-        self._calls += 1
         return tree.pack(results, node.outputs)
 
     def compute_output_shape(self, input_shape):

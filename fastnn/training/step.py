@@ -57,11 +57,11 @@ class Step:
             y = [graph.input_tensor((None, *s.shape), s.dtype, f"y{j}") for j, s in enumerate(form.y)]
             w = [graph.input_tensor((None,), dtype, f"w{j}") if wanted else None for j, wanted in enumerate(form.w)]
             self.structure = tree.map_leaves(lambda t: None, predicted)
-            roots, self.loss_terms, effects = [], [], []
+            roots, terms, effects = [], [], []
             if mode == "predict":
                 roots = [ops.cast(t, dtype) if t.dtype == "int32" else t for t in outputs]
             else:
-                self.loss_terms = model._add_losses(y, outputs, w, trace)
+                terms = model._add_losses(y, outputs, w, trace)
                 model._update_metrics(y, outputs, w)
                 effects = trace.effects
             assigned = list(trace.updates.items())
@@ -69,7 +69,7 @@ class Step:
             gradients = []
             if mode == "train":
                 trainable = [v for v in model.trainable_weights if v in trace.variables]
-                found = differentiate(self.loss_terms, [trace.variables[v] for v in trainable])
+                found = differentiate(terms, [trace.variables[v] for v in trainable])
                 gradients = [(v, g) for v, g in zip(trainable, found, strict=True) if g is not None]
                 if not gradients:
                     raise ValueError(
@@ -92,7 +92,6 @@ class Step:
             for j, (v, _) in enumerate(assigned)
         ]
         if mode == "train":
-            self.gradient_of = {v: j for j, (v, _) in enumerate(gradients)}
             optimizer_state = model._optimizer_state(self.store)
             for (v, _), value in zip(gradients, values[at:], strict=True):
                 view = self.store.view(optimizer_state.gradients, v)
@@ -178,7 +177,6 @@ class OptimizerState:
         self.optimizer, self.store = optimizer, store
         self.gradients = core_zeros(store.size, store.dtype)
         self.buffers = {}
-        self.fresh = True
 
     def records(self, variables):
         from fastnn.optimizers.optimizer import Range
