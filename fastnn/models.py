@@ -288,7 +288,6 @@ class Functional(Model):
             "trainable": self.trainable,
             "inputs": [serialize_keras_object(_input_layer(t)) for t in self._input_tensors],
             "layers": [serialize_keras_object(layer) for layer in layers],
-            "build_shapes": [_plain(layer._build_shape) for layer in layers],
             "calls": calls,
             "input_structure": _encode(self.inputs_structure, ref),
             "output_structure": _encode(self.outputs_structure, ref),

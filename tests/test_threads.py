@@ -242,6 +242,7 @@ INTERRUPTED = """
 """
 
 
+@pytest.mark.skipif("TSAN_OPTIONS" in os.environ, reason="half a second is for code without a sanitizer")
 @pytest.mark.parametrize("n,rows,width,batch", [(1, 4096, 16, 4), (2, 4096, 256, 256), (1, 65536, 512, 4096)])
 def test_control_c(n, rows, width, batch):
     command = [sys.executable, "-c", textwrap.dedent(INTERRUPTED), *map(str, (n, rows, width, batch))]

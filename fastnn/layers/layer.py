@@ -94,7 +94,6 @@ class Layer:
         self.activity_regularizer = regularizers.get(activity_regularizer)
         self.input_spec_shape = tuple(input_shape) if input_shape is not None else None  # without the batch
         self.learning_rate_factor = 1.0
-        self._build_shape = None
 
     # ---- what a layer holds ----
 
@@ -232,7 +231,6 @@ class Layer:
             tree.map_leaves(lambda t: _batch_shape(t), arg) for arg in args if _holds_tensors(arg)
         ]  # fmt: skip
         shape = shapes[0] if shapes else None
-        self._build_shape = shape
         self.build(shape)
         self.built = True
         for v in self._variables:
