@@ -1,10 +1,26 @@
-"""Kernels on NumPy arrays."""
+"""Kernels on NumPy arrays: `fastnn.kernels.relu(x)`, `fastnn.kernels.matmul.matmul(a, b)`. A family is imported when
+one of its functions is first asked for."""
 
-from fastnn.kernels import convolution, elementwise, movement, random, reductions
-from fastnn.kernels.convolution import *  # noqa: F403
-from fastnn.kernels.elementwise import *  # noqa: F403
-from fastnn.kernels.movement import *  # noqa: F403
-from fastnn.kernels.random import *  # noqa: F403
-from fastnn.kernels.reductions import *  # noqa: F403
+import importlib
 
-__all__ = [*convolution.__all__, *elementwise.__all__, *movement.__all__, *random.__all__, *reductions.__all__]
+_OWN_NAMES = ("matmul", "losses", "optimizers")  # functions of these families are reached through the module only
+_FLAT = ("elementwise", "reductions", "movement", "random", "convolution")
+
+
+def _flat():
+    return [importlib.import_module(f"fastnn.kernels.{family}") for family in _FLAT]
+
+
+def __getattr__(name):
+    if name in _FLAT or name in _OWN_NAMES:
+        return importlib.import_module(f"fastnn.kernels.{name}")
+    if not name.startswith("_"):
+        for family in _flat():
+            if name in family.__all__:
+                globals()[name] = value = getattr(family, name)
+                return value
+    raise AttributeError(f"module 'fastnn.kernels' has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted({*_FLAT, *_OWN_NAMES, *(name for family in _flat() for name in family.__all__)})

@@ -10,7 +10,6 @@ import numpy as np
 
 from fastnn import _core
 from fastnn.kernels import _check
-from fastnn.kernels.movement import strided_copy
 
 _INT32 = (np.dtype(np.int32),)
 
@@ -28,7 +27,8 @@ GRAD_FROM = {
     ),
 }
 
-_NO_GRADIENT = "sign floor ceil round isnan is_finite".split()
+#: Functions without a gradient kernel, for it is 0 wherever there is one.
+NO_GRADIENT = "sign floor ceil round isnan is_finite".split()
 
 #: Parameters of functions of one element, in the order of the kernel's constants: name, default, least value.
 PARAMETERS = {
@@ -208,6 +208,8 @@ def _modes(shape, operands):
             split = candidates[0] if split is None else split
             found.append((x, mode))
         else:
+            from fastnn.kernels.movement import strided_copy
+
             found.append((strided_copy(np.broadcast_to(x, shape)), FULL))
     return (1 if split is None else math.prod(shape[split:])), found
 
@@ -319,50 +321,45 @@ def _real(where, dtype):
 # ---- the functions that the tables name ----
 
 
-def _make(name, source, doc):
-    """A function from its source: real signatures, and no argument juggling in each call."""
+def _source(name):
+    """Source and docstring of a function that the tables name."""
+    if name in _BINARIES:
+        source = (
+            f"def {name}(a, b, *, out=None, accumulate=False):\n    return _binary({name!r}, a, b, out, accumulate)"
+        )
+        return source, f"{_BINARIES[name]}, with NumPy's broadcasting. With `accumulate` the result is added to `out`."
+    function = name.removesuffix("_grad")
+    parameters = PARAMETERS.get(function, ())
+    declared = "".join(f", {p}" if default is None else f", {p}={default!r}" for p, default, _ in parameters)
+    passed = "".join(f"{p}, " for p, _, _ in parameters)
+    if name == function:
+        source = f"def {name}(x{declared}, *, out=None):\n    return _unary({name!r}, x, ({passed}), out)"
+        return source, f"{_FORMULAS.get(name, f'{name}(x)')}, for each element of x. `out` may be x."
+    return (
+        f"def {name}(dy, s{declared}, *, out=None, accumulate=False):\n"
+        f"    return _unary_grad({function!r}, dy, s, ({passed}), out, accumulate)",
+        f"dy times the derivative of {function}; s is its {'output' if GRAD_FROM[function] == 'y' else 'input'}. "
+        "`out` may be dy or s; with `accumulate` the result is added to it.",
+    )
+
+
+_MADE = frozenset((*GRAD_FROM, *(f"{name}_grad" for name in GRAD_FROM), *NO_GRADIENT, *_BINARIES))
+
+
+def __getattr__(name):
+    """Makes a function when it is first asked for, from source: real signatures and no argument juggling in calls."""
+    if name not in _MADE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    source, doc = _source(name)
     space = {"_unary": _unary, "_unary_grad": _unary_grad, "_binary": _binary, "__name__": __name__}
     exec(source, space)
-    function = space[name]
+    function = globals()[name] = space[name]
     function.__doc__ = doc
-    globals()[name] = function
+    return function
 
-
-def _make_all():
-    for name in (*GRAD_FROM, *_NO_GRADIENT):
-        names = [p[0] for p in PARAMETERS.get(name, ())]
-        declared = "".join(
-            f", {p}" if default is None else f", {p}={default!r}" for p, default, _ in PARAMETERS.get(name, ())
-        )
-        passed = "".join(f"{p}, " for p in names)
-        formula = _FORMULAS.get(name, f"{name}(x)")
-        _make(
-            name,
-            f"def {name}(x{declared}, *, out=None):\n    return _unary({name!r}, x, ({passed}), out)",
-            f"{formula}, for each element of x. `out` may be x.",
-        )
-        if name in GRAD_FROM:
-            _make(
-                f"{name}_grad",
-                f"def {name}_grad(dy, s{declared}, *, out=None, accumulate=False):\n"
-                f"    return _unary_grad({name!r}, dy, s, ({passed}), out, accumulate)",
-                f"dy times the derivative of {name}; s is its {'output' if GRAD_FROM[name] == 'y' else 'input'}. "
-                "`out` may be dy or s; with `accumulate` the result is added to it.",
-            )
-    for name, formula in _BINARIES.items():
-        _make(
-            name,
-            f"def {name}(a, b, *, out=None, accumulate=False):\n    return _binary({name!r}, a, b, out, accumulate)",
-            f"{formula}, with NumPy's broadcasting. With `accumulate` the result is added to `out`.",
-        )
-
-
-_make_all()
 
 __all__ = [
     "GRAD_FROM",
-    *(f"{name}{suffix}" for name in GRAD_FROM for suffix in ("", "_grad")),
-    *_NO_GRADIENT,
-    *_BINARIES,
+    *sorted(_MADE),
     *"where multiply_add add_relu equal_int cast_int cast_real one_hot".split(),
 ]

@@ -3,6 +3,7 @@
 import numpy as np
 
 from fastnn.graph import Spec, Tensor, is_constant
+from fastnn.kernels.elementwise import GRAD_FROM, NO_GRADIENT
 from fastnn.ops.core import (
     Op,
     apply,
@@ -19,18 +20,6 @@ from fastnn.variables import Variable
 
 # Rough time of one element on one thread, ns: decides when a second thread is worth waking.
 _CHEAP, _MATH = 0.1, 0.5
-
-#: Functions with a gradient kernel, and what it is computed from: the output y or the input x.
-GRAD_FROM = {
-    "relu": "y", "leaky_relu": "y", "elu": "y", "celu": "y", "selu": "y", "sigmoid": "y", "tanh": "y", "relu6": "y",
-    "exp": "y", "sqrt": "y", "softplus": "y",
-    "gelu": "x", "gelu_tanh": "x", "gelu_sigmoid": "x", "swish": "x", "softsign": "x", "hard_sigmoid": "x",
-    "hard_swish": "x", "hard_tanh": "x", "hard_shrink": "x", "soft_shrink": "x", "tanh_shrink": "x", "threshold": "x",
-    "mish": "x", "log_sigmoid": "x", "squareplus": "x", "expm1": "x", "log": "x", "log1p": "x", "rsqrt": "x",
-    "square": "x", "abs": "x", "reciprocal": "x", "sin": "x", "cos": "x", "erf": "x", "power_scalar": "x",
-    "clip": "x",
-}  # fmt: skip
-_FLAT = ("sign", "floor", "ceil", "round", "isnan", "is_finite")  # gradient zero
 
 
 @register
@@ -51,7 +40,7 @@ class Unary(Op):
         return x
 
     def gradient(self, node, dy):
-        if self.function in _FLAT:
+        if self.function in NO_GRADIENT:
             return (None,)
         if self.function == "negative":
             return (negative(dy),)

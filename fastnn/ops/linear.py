@@ -1,13 +1,14 @@
 """Matrix products."""
 
 from fastnn.graph import Spec
+from fastnn.kernels.matmul import ACTIVATIONS as CODES
 from fastnn.ops import movement as sh
 from fastnn.ops.core import Op, apply, broadcast_shapes, is_batched, lead, make, register, shape_of, size
 
 _NS_PER_FLOP = 0.012  # one thread, float32
 
-#: Activations that products apply on their way out, and the codes of their kernels (matmul.inc.c).
-ACTIVATIONS = {"relu": 1, "leaky_relu": 2, "sigmoid": 3, "tanh": 4, "elu": 5, "selu": 6}
+#: Activations that products apply on their way out, and multiply by the gradients of, with their codes.
+ACTIVATIONS = {name: CODES[name] for name in ("relu", "leaky_relu", "sigmoid", "tanh", "elu", "selu")}
 #: Up to this many elements of B, a product is cut by samples: B stays in the cache and no barrier is needed.
 _ROWS_LIMIT = 16384
 

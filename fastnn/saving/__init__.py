@@ -11,7 +11,6 @@ from fastnn.saving.registry import (
     register_serializable,
     serialize_keras_object,
 )
-from fastnn.saving.state import load_state, save_state
 
 __all__ = [
     "CustomObjectScope",
@@ -26,3 +25,11 @@ __all__ = [
     "save_state",
     "serialize_keras_object",
 ]
+
+
+def __getattr__(name):
+    if name in ("load_state", "save_state"):  # imported when first used: they need json, and layers need this module
+        from fastnn.saving import state
+
+        return getattr(state, name)
+    raise AttributeError(f"module 'fastnn.saving' has no attribute {name!r}")

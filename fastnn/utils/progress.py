@@ -2,7 +2,6 @@
 
 import math
 import os
-import shutil
 import sys
 import time
 
@@ -117,6 +116,8 @@ class Progbar:
 
     def _write(self, line, end):
         if self.redraws:
+            import shutil  # slow to import, and only terminals need it
+
             columns = shutil.get_terminal_size().columns
             if not end:
                 line = line[: columns - 1]  # a line that wraps could not be redrawn
