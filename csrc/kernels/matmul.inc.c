@@ -36,7 +36,11 @@ enum {
     GEMM_TASK_ROWS = 24,
     GEMM_TALL = 256,                    /* rows that are worth a copy of all of B in each thread */
     GEMM_PACK_ROWS = 48,                /* B is copied for more rows than this */
-    GEMM_STREAMS = 16,                   /* rows of B read side by side */
+    GEMM_STREAMS = 16,                  /* rows of B read side by side by one row of A */
+    GEMM_FAR = 4 << 20,                 /* bytes of B that no cache is counted on to hold: then */
+    GEMM_FAR_STREAMS = 4,               /* fewer rows side by side, */
+    GEMM_FAR_AHEAD = 16,                /* and rows asked for so many before their turn */
+    GEMM_NARROW = 3 * VL / 4,           /* up to this many columns, C^T may be made in place of C */
     GEMM_ROW_COLUMNS = 8 * VL           /* one row of C: up to these many columns are one panel */
 };
 
@@ -220,6 +224,13 @@ static inline int gemm_plain(const gemm *p)
     return p->s == NULL && p->z == NULL && p->activation <= FN_ACT_RELU;
 }
 
+/* Whether the tiles apply the gradient of the activation themselves. */
+static inline int gemm_gated(const gemm *p)
+{
+    return p->s && !p->z && !p->bias && p->activation == FN_ACT_NONE &&
+           (p->gradient == FN_ACT_RELU || p->gradient == FN_ACT_LEAKY_RELU);
+}
+
 static void gemm_dots(const gemm *p, int64_t r0, int64_t r1, int64_t c0, int64_t c1)
 {
     const int plain = gemm_plain(p);
@@ -256,10 +267,11 @@ static void gemm_dots(const gemm *p, int64_t r0, int64_t r1, int64_t c0, int64_t
 static void gemm_row(const gemm *p, int64_t c0, int64_t c1, real *scratch)
 {
     const int plain = gemm_plain(p), beside = p->k > GEMM_K || p->add || p->s || p->same_bias;
+    const int far = p->k * p->n > GEMM_FAR / (int64_t)sizeof(real);
     real *sums = beside ? scratch : p->c + c0;
     int64_t l = 0;
     do {
-        const int64_t rows = gemm_min(GEMM_STREAMS, p->k - l), place = l % GEMM_K;
+        const int64_t rows = gemm_min(far ? GEMM_FAR_STREAMS : GEMM_STREAMS, p->k - l), place = l % GEMM_K;
         const int done = l + rows == p->k;
         gemm_tile t = {.a = p->a + l, .k = rows, .ldb = p->ldb,
                        .floor = plain && !beside && done && p->activation == FN_ACT_RELU ? 0 : -(real)FN_INFINITY};
@@ -271,6 +283,10 @@ static void gemm_row(const gemm *p, int64_t c0, int64_t c1, real *scratch)
             t.whole = over <= 0 ? rows : gemm_min(rows, p->k - gemm_up(over, p->ldb > 0 ? p->ldb : 1) - l);
             t.b = p->b + l * p->ldb + column;
             t.c = sums + v * VL;
+            if (far)
+                for (int64_t r = l + GEMM_FAR_AHEAD; r < gemm_min(p->k, l + GEMM_FAR_AHEAD + rows); r++)
+                    for (int64_t j = 0; j < nv; j++)
+                        __builtin_prefetch(p->b + r * p->ldb + column + j * VL, 0, 2);
             t.start = place > 0 ? t.c : beside || !p->bias ? NULL : p->bias + column;
             gemm_tiles[0][nv][1](&t);
             v += nv;
@@ -312,6 +328,88 @@ static void gemm_column(const gemm *p, int64_t r0, int64_t r1, real *scratch)
     }
 }
 
+/* C is an outer product: written row by row, for nothing but its bytes takes time. */
+static inline int gemm_is_outer(const gemm *p)
+{
+    return p->k == 1 && p->n >= 4 * VL && (!p->b_transposed || p->ldb == 1) && (gemm_gated(p) || gemm_plain(p));
+}
+
+static void gemm_outer(const gemm *p, int64_t r0, int64_t r1, int64_t c0, int64_t c1)
+{
+    const vec floor = vset1(p->activation == FN_ACT_RELU ? 0 : -(real)FN_INFINITY), zero = {}, one = vset1(1);
+    const vec slope = vset1(p->gradient == FN_ACT_LEAKY_RELU ? p->alpha : 0);
+    if (p->sums && r0 == 0)
+        gemm_column_sums(p->sums + c0, p->b + c0, 0, 1, c1 - c0, p->add_sums);
+    for (int64_t r = r0; r < r1; r++) {
+        const vec a = vset1(p->a[p->k_major ? r : r * p->lda]);
+        real *c = p->c + r * p->ldc;
+        const real *s = p->s ? p->s + r * p->ldc : NULL;
+        int64_t j = c0;
+        if (!s && !p->bias && !p->add)
+            for (; j + VL <= c1; j += VL)
+                vstore(c + j, vmax(floor, vload(p->b + j) * a));
+        for (; j < c1; j += VL) {
+            const int64_t n = gemm_min(VL, c1 - j);
+            vec x = vload_n(p->b + j, n) * a;
+            if (s)
+                x *= vselect(vload_n(s + j, n) > zero, one, slope);
+            if (p->bias)
+                x += vload_n(p->bias + j, n);
+            if (p->add)
+                x += vload_n(c + j, n);
+            vstore_n(c + j, vmax(floor, x), n);
+        }
+    }
+}
+
+/* A k-major and B of few columns, which would leave lanes of C's vectors unused: C^T = B^T A has A's rows as vectors. */
+static inline int gemm_is_narrow(const gemm *p)
+{
+    return p->k_major && p->n > 1 && p->n <= GEMM_NARROW && p->m >= 2 * VL && p->k >= VL && gemm_plain(p) && !p->bias;
+}
+
+static void gemm_narrow(const gemm *p, int64_t r0, int64_t r1)
+{
+    const vec floor = vset1(p->activation == FN_ACT_RELU ? 0 : -(real)FN_INFINITY);
+    if (p->sums && r0 == 0)
+        gemm_column_sums(p->sums, p->b, p->ldb, p->k, p->n, p->add_sums);
+    for (int64_t r = r0; r < r1;) {
+        real product[VL * 4 * VL] = {0};
+        const int nv = gemm_panel(gemm_up(r1 - r, VL), 0, 0), most = gemm_tile_rows[nv];
+        const int64_t rows = gemm_min(nv * VL, r1 - r), over = r + nv * VL - p->lda;
+        for (int64_t k0 = 0; k0 < p->k;) {
+            const int64_t left = p->k - k0, k = left <= GEMM_K ? left : gemm_up(left, gemm_up(left, GEMM_K));
+            gemm_tile t = {.b = p->a + k0 * p->lda + r, .k = k, .lda = p->ldb, .ldb = p->lda, .ldc = nv * VL,
+                           .tail = rows - (nv - 1) * VL, .add = k0 > 0 || p->add, .floor = -(real)FN_INFINITY,
+                           .whole = over <= 0 ? k : gemm_min(k, p->k - gemm_up(over, p->lda) - k0)};
+            if (k0 == 0 && p->add)
+                for (int64_t i = 0; i < rows; i++)
+                    for (int64_t j = 0; j < p->n; j++)
+                        product[j * nv * VL + i] = p->c[(r + i) * p->ldc + j];
+            for (int64_t j = 0; j < p->n;) {
+                const int64_t n = p->n - j <= most ? p->n - j : gemm_up(p->n - j, gemm_up(p->n - j, most));
+                t.a = p->b + k0 * p->ldb + j;
+                t.c = product + j * nv * VL;
+                gemm_tiles[1][nv][n](&t);
+                j += n;
+            }
+            k0 += k;
+        }
+        for (int64_t i = 0; i < rows; i += VL) {
+            vec x[VL];
+#pragma GCC unroll 16
+            for (int j = 0; j < VL; j++)
+                x[j] = j < GEMM_NARROW ? vload(product + j * nv * VL + i) : (vec){};
+            gemm_transpose(x);
+#pragma GCC unroll 16
+            for (int j = 0; j < VL; j++)
+                if (i + j < rows)
+                    vstore_n(p->c + (r + i + j) * p->ldc, vmax(floor, x[j]), p->n);
+        }
+        r += rows;
+    }
+}
+
 /* Rows [r0, r1) and vectors of columns [v0, v1) of C; scratch holds gemm_scratch_elements. */
 static void gemm_block(const gemm *p, int64_t r0, int64_t r1, int64_t v0, int64_t v1, real *scratch)
 {
@@ -328,9 +426,16 @@ static void gemm_block(const gemm *p, int64_t r0, int64_t r1, int64_t v0, int64_
         gemm_row(p, c0, c1, scratch);
         return;
     }
-    const int plain = gemm_plain(p);
-    const int row_of_b = p->b_transposed && p->k == 1 && p->ldb == 1; /* lies like an untransposed row */
-    const int pack_b = (p->b_transposed && !row_of_b) || (rows > GEMM_PACK_ROWS && vectors > GEMM_PANEL);
+    if (gemm_is_outer(p)) {
+        gemm_outer(p, r0, r1, c0, c1);
+        return;
+    }
+    if (gemm_is_narrow(p)) {
+        gemm_narrow(p, r0, r1);
+        return;
+    }
+    const int gated = gemm_gated(p), plain = gated || gemm_plain(p), beside = p->s && !gated;
+    const int pack_b = p->b_transposed || (rows > GEMM_PACK_ROWS && vectors > GEMM_PANEL);
     const int pack_a = p->k_major && vectors > GEMM_PANEL && p->k > 64;
     const int wide = !pack_b && rows <= GEMM_WIDE_ROWS;
     real *packed_a = scratch + GEMM_K * GEMM_COLUMNS * VL;
@@ -340,7 +445,7 @@ static void gemm_block(const gemm *p, int64_t r0, int64_t r1, int64_t v0, int64_
     do {
         const int64_t left = p->k - k0, k = left <= GEMM_K ? left : gemm_up(left, gemm_up(left, GEMM_K));
         const int first = k0 == 0, last = k0 + k >= p->k;
-        const real *b = p->b_transposed && !row_of_b ? p->b + c0 * p->ldb + k0 : p->b + k0 * p->ldb + c0;
+        const real *b = p->b_transposed ? p->b + c0 * p->ldb + k0 : p->b + k0 * p->ldb + c0;
 
         if (pack_b)
             for (int64_t v = 0; v < vectors;) {
@@ -370,7 +475,8 @@ static void gemm_block(const gemm *p, int64_t r0, int64_t r1, int64_t v0, int64_
                 const int64_t column = c0 + v * VL, columns = gemm_min(nv * VL, c1 - column);
                 gemm_tile t = {.start = first && p->bias && p->s == NULL ? p->bias + column : NULL, .k = k, .lda = lda,
                                .ldc = p->ldc, .tail = columns - (nv - 1) * VL, .add = p->add || !first,
-                               .floor = plain && last && p->activation == FN_ACT_RELU ? 0 : -(real)FN_INFINITY};
+                               .floor = plain && last && p->activation == FN_ACT_RELU ? 0 : -(real)FN_INFINITY,
+                               .slope = p->gradient == FN_ACT_LEAKY_RELU ? p->alpha : 0};
                 if (pack_b) {
                     t.b = scratch + v * VL * k;
                     t.ldb = nv * VL;
@@ -382,7 +488,7 @@ static void gemm_block(const gemm *p, int64_t r0, int64_t r1, int64_t v0, int64_
                     const int64_t over = column + nv * VL - p->n;
                     t.whole = over <= 0 ? k : gemm_min(k, p->k - gemm_up(over, p->ldb > 0 ? p->ldb : 1) - k0);
                 }
-                if (p->s) {
+                if (beside) {
                     t.add = 0;
                     t.ldc = nv * VL;
                 }
@@ -390,10 +496,11 @@ static void gemm_block(const gemm *p, int64_t r0, int64_t r1, int64_t v0, int64_
                 for (int64_t r = at; r < end;) {
                     const int64_t n = end - r <= most ? end - r : gemm_up(end - r, gemm_up(end - r, most));
                     t.a = p->k_major ? a + (r - at) : a + (r - at) * lda;
-                    t.c = p->s ? product : p->c + r * p->ldc + column;
+                    t.c = beside ? product : p->c + r * p->ldc + column;
+                    t.gate = gated ? p->s + r * p->ldc + column : NULL;
                     gemm_tiles[p->k_major][nv][n](&t);
-                    if (!plain && (p->s || last))
-                        gemm_finish(p, r, n, column, columns, p->s ? product : NULL, nv * VL, first, last);
+                    if (!plain && (beside || last))
+                        gemm_finish(p, r, n, column, columns, beside ? product : NULL, nv * VL, first, last);
                     r += n;
                 }
                 v += nv;

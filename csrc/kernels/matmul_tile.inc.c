@@ -5,16 +5,17 @@
  * vectors along k, for products with B transposed that are too small to repay a transposition.
  */
 
-/* C[R, NV vectors] = start + A B, or C += start + A B when `add`; then max(C, floor): -infinity for none.
+/* C[R, NV vectors] = (start + A B) * gate', or C += that when `add`; then max(C, floor): -infinity for none.
+ * gate' is 1 where `gate` (which lies as C does) is above 0, else `slope`: the gradient of ReLU and its leaky kin.
  * k-major A: A(i, l) is a[l lda + i]; otherwise a[i lda + l]. B(l, j) is b[l ldb + j]. start is NULL for zeros, or
  * rows ld_start apart: a bias (ld_start 0), or C itself, which continues its chains.
  * The last vector has `tail` columns, and may be read whole in the first `whole` rows of B. */
 typedef struct {
-    const real *a, *b, *start;
+    const real *a, *b, *start, *gate;
     real *c;
     int64_t k, lda, ldb, ldc, ld_start, tail, whole;
     int add, same_start; /* same_start: of dot tiles: one start for all columns */
-    real floor;
+    real floor, slope;
 } gemm_tile;
 
 typedef void gemm_tile_fn(const gemm_tile *t);
@@ -93,6 +94,17 @@ FN_INLINE void gemm_tile_body(const int R, const int NV, const int k_major, cons
     const int64_t ldc = t->ldc;
     const int add = t->add;
     const vec floor = vset1(t->floor);
+    if (t->gate) {
+        const real *gate = t->gate;
+        const vec zero = {}, one = vset1(1), slope = vset1(t->slope);
+#pragma GCC unroll 16
+        for (int r = 0; r < R; r++, gate += ldc)
+#pragma GCC unroll 8
+            for (int v = 0; v < NV; v++) {
+                const vec s = v < NV - 1 ? vload(gate + v * VL) : vload_n(gate + v * VL, tail);
+                acc[r * NV + v] *= vselect(s > zero, one, slope);
+            }
+    }
 #pragma GCC unroll 16
     for (int r = 0; r < R; r++, c += ldc) {
 #pragma GCC unroll 8
