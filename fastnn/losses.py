@@ -661,6 +661,11 @@ def deserialize(name, custom_objects=None):
     return registry.deserialize_keras_object(name, custom_objects, module_objects=_NAMES)
 
 
+def is_by_shape(identifier):
+    """Whether `identifier` names a loss that only the shapes of targets and predictions decide on."""
+    return isinstance(identifier, str) and identifier.lower() in ("crossentropy", "ce")
+
+
 def resolve(identifier, y_true_shape, y_pred_shape):
     """A `Loss` for `compile(loss=...)`: as `get`, and "crossentropy" ("ce") by the shapes, by Keras' rule.
 
@@ -668,7 +673,7 @@ def resolve(identifier, y_true_shape, y_pred_shape):
     """
     if identifier is None or isinstance(identifier, Loss):
         return identifier
-    if isinstance(identifier, str) and identifier.lower() in ("crossentropy", "ce"):
+    if is_by_shape(identifier):
         kind = kind_of_targets(y_true_shape, y_pred_shape)
         found = {"binary": binary_crossentropy, "sparse": sparse_categorical_crossentropy,
                  "categorical": categorical_crossentropy}[kind]  # fmt: skip

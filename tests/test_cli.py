@@ -110,3 +110,10 @@ def test_train_npz(capsys, tmp_path):
     code, out, err = run(capsys, "train", *arguments, "--output", str(tmp_path / "out"), "--optimizer", "rmsprop")
     assert (code, err) == (0, "")
     assert "150 training and 50 test samples" in out and float(out.rsplit(maxsplit=2)[-2]) >= 90.0
+
+
+def test_bench(capsys):
+    code, out, _ = run(capsys, "bench", "--only", "matmul 128", "--rounds", "1", "--peers", "numpy", "--threads", "1")
+    assert code == 0
+    rows = [line for line in out.splitlines() if line.startswith("matmul 128")]
+    assert rows and all(len(row.split()) >= 4 for row in rows)

@@ -562,3 +562,23 @@ def test_learns_digits():
     scale = x.max()
     model.fit(x / scale, t, batch_size=32, epochs=25, verbose=0)
     assert model.evaluate(x_test / scale, t_test, verbose=0)[1] >= 0.97
+
+
+@pytest.mark.parametrize(
+    "outputs, activation, targets, meant",
+    [
+        (1, "sigmoid", "binary", "binary_crossentropy"),
+        (3, "softmax", "ids", "sparse_categorical_crossentropy"),
+        (3, "softmax", "one-hot", "categorical_crossentropy"),
+    ],
+)
+def test_crossentropy_is_chosen_by_the_shapes(rng, outputs, activation, targets, meant):
+    x, ids, _ = data(rng)
+    y = {"binary": (ids > 0).astype("float32"), "ids": ids, "one-hot": np.eye(3, dtype="float32")[ids]}[targets]
+    found = []
+    for loss in ("crossentropy", meant):
+        set_random_seed(0)
+        model = net(outputs, activation)
+        model.compile(optimizer="sgd", loss=loss)
+        found.append(model.fit(x, y, verbose=0).history["loss"])
+    assert found[0] == found[1]

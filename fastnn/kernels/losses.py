@@ -85,13 +85,16 @@ def class_ids(where, name, ids, shape, classes, ignore_class=None):
     if ids.shape == (*shape, 1) and ids.shape != shape:
         ids = ids.reshape(shape)
     _check.shape(where, name, ids, shape)
+    found = np.require(ids, np.int32, ("C", "A"))
+    if found is ids and _core.first_outside(ids, classes) < 0:  # else NumPy says which are wrong, or not of int32
+        return ids
     wrong = (ids < 0) | (ids >= classes)
     if ignore_class is not None:
         wrong &= ids != ignore_class
     if wrong.any():
         at = int(np.flatnonzero(wrong.ravel())[0])
         raise ValueError(f"{where}: {name} must be in 0..{classes - 1}, got {ids.ravel()[at]} at row {at}")
-    return np.require(ids, np.int32, ("C", "A"))
+    return found
 
 
 def targets(where, name, t, shape, dtype):
@@ -101,8 +104,7 @@ def targets(where, name, t, shape, dtype):
         raise TypeError(f"{where}: {name} must be numbers, got {t.dtype}")
     _check.shape(where, name, t, shape)
     t = np.require(t, dtype, ("C", "A"))
-    bad = np.isnan(t)
-    if bad.any():
+    if t.dtype.kind == "f" and _core.first_not_finite(t) >= 0 and (bad := np.isnan(t)).any():
         at = np.unravel_index(int(np.flatnonzero(bad.ravel())[0]), shape)
         raise ValueError(f"{where}: {name} must not be NaN, got NaN at {tuple(int(j) for j in at)}")
     return t

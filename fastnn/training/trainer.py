@@ -63,7 +63,7 @@ class Trainer:
 
         self.optimizer = optimizers.get(optimizer)
         for one in tree.flatten(loss):
-            if one is not None and not callable(one):
+            if one is not None and not callable(one) and not losses_module.is_by_shape(one):
                 losses_module.get(one)
         self.loss = loss
         self._compile_loss_weights = loss_weights
@@ -114,14 +114,14 @@ class Trainer:
             return list(given)
         return [given] * count
 
-    def _prepare_losses(self, count):
+    def _prepare_losses(self, targets, outputs):
         from fastnn import losses as losses_module
 
         if self._losses is None:
-            found = [None if x is None else losses_module.get(x) for x in self._per_output(self.loss, count, "loss")]
+            count, left = len(outputs), iter(targets)
             self._losses = [
-                x if x is None or isinstance(x, losses_module.Loss) else losses_module.LossFunctionWrapper(x)
-                for x in found
+                None if x is None else losses_module.resolve(x, next(left).shape, y_pred.shape)
+                for x, y_pred in zip(self._per_output(self.loss, count, "loss"), outputs, strict=True)
             ]
             weights = self._per_output(self._compile_loss_weights, count, "loss_weights")
             self._loss_factors = [1.0 if f is None else float(f) for f in weights]
@@ -135,7 +135,7 @@ class Trainer:
 
     def _add_losses(self, targets, outputs, weights, trace):
         """Traces the losses; pairs (tensor, gradient) for differentiation."""
-        found = self._prepare_losses(len(outputs))
+        found = self._prepare_losses(targets, outputs)
         seeds, at = [], 0
         for name, loss, factor, y_pred in zip(self.output_names, found, self._loss_factors, outputs, strict=True):
             if loss is None:
