@@ -14,6 +14,8 @@ from libc.string cimport memset
 
 import os
 
+import numpy
+
 cnp.import_array()
 
 
@@ -335,6 +337,21 @@ cdef inline bint _overlap(cnp.ndarray x, cnp.ndarray y):
     return a < b + cnp.PyArray_NBYTES(y) and b < a + cnp.PyArray_NBYTES(x)
 
 
+def is_plain(x):
+    """Whether x is a C-contiguous, aligned NumPy array of float32 or float64 in this machine's byte order."""
+    if not cnp.PyArray_CheckExact(x):
+        return False
+    cdef int kind = cnp.PyArray_TYPE(<cnp.ndarray>x)
+    return (kind == cnp.NPY_FLOAT32 or kind == cnp.NPY_FLOAT64) and cnp.PyArray_ISCARRAY_RO(<cnp.ndarray>x)
+
+
+def overlap(cnp.ndarray x, cnp.ndarray y):
+    """0: no byte in common, 1: some, 2: both begin at the same one. For contiguous arrays."""
+    if not _overlap(x, y):
+        return 0
+    return 2 if cnp.PyArray_DATA(x) == cnp.PyArray_DATA(y) else 1
+
+
 @cython.final
 cdef class Plan:
     """A bound list of operations. `ops` holds tuples (kernel, operands, ints, reals, batched, cost, split, chunk);
@@ -422,11 +439,12 @@ cdef class Plan:
 #: Codes of load_batch for the dtype of its source.
 SOURCE_CODES = {"uint8": 0, "int8": 1, "int16": 2, "int32": 3, "int64": 4, "float32": 5, "float64": 6, "bool": 7,
                 "uint16": 8, "uint32": 9}
+_CODE_OF_DTYPE = {numpy.dtype(name): code for name, code in SOURCE_CODES.items()}
 
 
 def first_outside(cnp.ndarray labels, int64_t classes):
     """Position (flat) of the first class id outside 0 .. classes - 1, or -1. C-contiguous, of a SOURCE_CODES dtype."""
-    cdef int kind = SOURCE_CODES[str(labels.dtype)]
+    cdef int kind = _CODE_OF_DTYPE[labels.dtype]
     cdef void *data = cnp.PyArray_DATA(labels)
     cdef int64_t n = cnp.PyArray_SIZE(labels)
     with nogil:

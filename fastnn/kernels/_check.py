@@ -5,11 +5,15 @@ Each check names the function, the argument, what came, what was expected and ho
 
 import numpy as np
 
+from fastnn import _core
+
 REALS = (np.dtype(np.float32), np.dtype(np.float64))
 
 
 def array(where, name, x, dtypes=REALS, ndim=None):
     """x as a C-contiguous array of one of `dtypes`; lists and scalars are converted, arrays never silently."""
+    if dtypes is REALS and ndim is None and _core.is_plain(x):
+        return x
     if not isinstance(x, np.ndarray):
         x = np.asarray(x)
         if x.dtype not in dtypes:
@@ -37,6 +41,9 @@ def array(where, name, x, dtypes=REALS, ndim=None):
 
 def same_dtype(where, /, **arrays):
     """The one dtype of all given arrays (None is skipped)."""
+    given = [x for x in arrays.values() if x is not None]
+    if all(x.dtype is given[0].dtype for x in given):
+        return given[0].dtype
     found = {name: x.dtype for name, x in arrays.items() if x is not None}
     if len(set(found.values())) > 1:
         raise TypeError(f"{where}: arrays must have one dtype, got " + ", ".join(f"{k} {v}" for k, v in found.items()))
@@ -54,6 +61,8 @@ def out(where, x, expected, dtype, name="out"):
     """The array to write to: a new one when x is None, else x after checks."""
     if x is None:
         return np.empty(expected, dtype)
+    if _core.is_plain(x) and x.dtype is dtype and x.shape == expected and x.flags.writeable:
+        return x
     if not isinstance(x, np.ndarray):
         raise TypeError(f"{where}: {name} must be a numpy array, got {type(x).__name__}")
     if x.dtype != dtype:
@@ -71,7 +80,7 @@ def out(where, x, expected, dtype, name="out"):
 def no_overlap(where, name, x, /, **others):
     """x (an output) must not share memory with the named inputs."""
     for other, y in others.items():
-        if y is not None and np.may_share_memory(x, y):
+        if y is not None and _core.overlap(x, y):
             raise ValueError(f"{where}: {name} must not share memory with {other}; pass a separate array")
 
 

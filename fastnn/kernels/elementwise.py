@@ -141,7 +141,7 @@ def _parameters(where, name, values):
 def _in_place_or_apart(where, out, **inputs):
     """An output may be an input as a whole, not a shifted part of it."""
     for name, x in inputs.items():
-        if out is not x and np.may_share_memory(out, x) and out.ctypes.data != x.ctypes.data:
+        if out is not x and _core.overlap(out, x) == 1:
             _check.no_overlap(where, "out", out, **{name: x})
 
 
@@ -227,8 +227,10 @@ def _broadcast(where, arrays):
 
 
 def _binary(name, a, b, out, accumulate):
-    a, b = _operands(name, {"a": a, "b": b})
-    shape = _broadcast(name, (a, b))
+    plain = _core.is_plain(a) and _core.is_plain(b) and a.dtype is b.dtype and a.shape == b.shape
+    if not plain:
+        a, b = _operands(name, {"a": a, "b": b})
+    shape = a.shape if plain else _broadcast(name, (a, b))
     if accumulate and out is None:
         raise ValueError(f"{name}: accumulate=True adds to out; pass the array to add to as out=")
     out = _check.out(name, out, shape, a.dtype)
@@ -236,7 +238,7 @@ def _binary(name, a, b, out, accumulate):
     for key, x in (("a", a), ("b", b)):
         if x.shape != shape:  # a broadcast operand is read again after its place was written
             _check.no_overlap(name, "out", out, **{key: x})
-    cols, ((a, mode_a), (b, mode_b)) = _modes(shape, (a, b))
+    cols, ((a, mode_a), (b, mode_b)) = (1, ((a, FULL), (b, FULL))) if plain else _modes(shape, (a, b))
     ints = (out.size // cols if cols else 0, cols, mode_a, mode_b, bool(accumulate))
     _core.run(name, a.dtype == np.float64, (out, a, b), ints, cost=_cost(name, out))
     return out

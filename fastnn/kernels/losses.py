@@ -10,6 +10,8 @@ import numpy as np
 from fastnn import _core
 from fastnn.kernels import _check
 
+_INT32 = np.dtype(np.int32)
+
 
 def _rows(where, name, x):
     if x.ndim < 1:
@@ -77,6 +79,9 @@ def log_softmax_grad(dy, y, out=None, accumulate=False):
 
 def class_ids(where, name, ids, shape, classes, ignore_class=None):
     """Class ids as int32 of `shape`, after the check that each is in 0..classes-1 (or is ignore_class)."""
+    if type(ids) is np.ndarray and ids.dtype is _INT32 and ids.shape == shape and ids.flags.carray:
+        if _core.first_outside(ids, classes) < 0:
+            return ids
     ids = np.asarray(ids)
     if ids.dtype.kind not in "iu":
         raise TypeError(
@@ -85,16 +90,13 @@ def class_ids(where, name, ids, shape, classes, ignore_class=None):
     if ids.shape == (*shape, 1) and ids.shape != shape:
         ids = ids.reshape(shape)
     _check.shape(where, name, ids, shape)
-    found = np.require(ids, np.int32, ("C", "A"))
-    if found is ids and _core.first_outside(ids, classes) < 0:  # else NumPy says which are wrong, or not of int32
-        return ids
     wrong = (ids < 0) | (ids >= classes)
     if ignore_class is not None:
         wrong &= ids != ignore_class
     if wrong.any():
         at = int(np.flatnonzero(wrong.ravel())[0])
         raise ValueError(f"{where}: {name} must be in 0..{classes - 1}, got {ids.ravel()[at]} at row {at}")
-    return found
+    return np.require(ids, np.int32, ("C", "A"))
 
 
 def targets(where, name, t, shape, dtype):
