@@ -73,6 +73,13 @@ class Model(Trainer, Layer):
                 return layer
         raise ValueError(f"get_layer: no layer is named {name!r}; there are {[layer.name for layer in layers]}")
 
+    def find_learning_rate(self, x, y, lowest=1e-6, highest=10.0, steps=100, batch_size=32, diverged=4.0):
+        """Learning-rate range test (Smith 2017): the loss of `steps` updates with ever larger rates, after which the
+        model is as it was. See `fastnn.training.range_test.find_learning_rate`."""
+        from fastnn.training.range_test import find_learning_rate
+
+        return find_learning_rate(self, x, y, lowest, highest, steps, batch_size, diverged)
+
     # ---- files ----
 
     def save(self, filepath, overwrite=True, include_optimizer=True):
@@ -92,6 +99,19 @@ class Model(Trainer, Layer):
         from fastnn.saving.model import load_weights
 
         load_weights(self, filepath)
+
+    def save_checkpoint(self, filepath):
+        """Writes what an interrupted training needs to go on with the same bits: weights, the optimizer's state and
+        rate, the seed and the metrics' sums; not the configuration, which the program has (see `save`)."""
+        from fastnn.saving.checkpoint import save_checkpoint
+
+        save_checkpoint(self, filepath)
+
+    def load_checkpoint(self, filepath):
+        """Takes up what `save_checkpoint` wrote, in a compiled model of the same layers and optimizer."""
+        from fastnn.saving.checkpoint import load_checkpoint
+
+        load_checkpoint(self, filepath)
 
     def to_json(self):
         """The configuration as JSON."""

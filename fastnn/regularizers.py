@@ -79,6 +79,27 @@ class L2(Regularizer):
         return {"l2": self.l2}
 
 
+class Lp(Regularizer):
+    """factor * sum |x|^p for p >= 1: between and beyond L1 and L2 ("bridge" penalties, Frank & Friedman 1993).
+    fastnn's own."""
+
+    def __init__(self, p=1.5, factor=0.01):
+        self.factor = _factor("Lp", "factor", factor)
+        self.p = _factor("Lp", "p", p)
+        if self.p < 1:
+            raise ValueError(f"Lp: p must be at least 1 (below, the slope at 0 is infinite), got {p}")
+
+    def __call__(self, x):
+        if self.p == 1:
+            return ops.sum(ops.abs(x)) * self.factor
+        if self.p == 2:
+            return ops.sum(ops.square(x)) * self.factor
+        return ops.sum(ops.power(ops.abs(x), self.p)) * self.factor
+
+    def get_config(self):
+        return {"p": self.p, "factor": self.factor}
+
+
 class OrthogonalRegularizer(Regularizer):
     """factor times the mean absolute cosine between different rows (mode "rows") or columns of a matrix."""
 
@@ -104,7 +125,7 @@ class OrthogonalRegularizer(Regularizer):
         return {"factor": self.factor, "mode": self.mode}
 
 
-CLASSES = (L1, L2, L1L2, OrthogonalRegularizer)
+CLASSES = (L1, L2, L1L2, Lp, OrthogonalRegularizer)
 NAMES = {**registry.names_of(CLASSES), "l1_l2": L1L2, "L1L2": L1L2}
 # "l1_l2" by name is not the class's default of no penalty.
 DEFAULTS = {name: {"l1": 0.01, "l2": 0.01} for name in ("l1l2", "l1_l2", "L1L2")}

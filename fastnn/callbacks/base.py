@@ -5,7 +5,7 @@ What a trainer does with a list:
     callbacks = CallbackList(given, add_history=True, add_progbar=verbose != 0, model=model,
                              epochs=..., steps=..., verbose=..., metrics=[...], validation_freq=...)
     callbacks.on_train_begin()
-    for epoch in range(model._initial_epoch or initial_epoch, epochs):
+    for epoch in range(model._initial_epoch or initial_epoch, epochs):     # BackupAndRestore sets it
         callbacks.on_epoch_begin(epoch)
         if callbacks.has_train_batch_hooks:       on_train_batch_begin and _end around every batch
         else:                                     on_train_chunk_end(last batch, logs so far) after each run of steps
@@ -260,6 +260,12 @@ class History(Callback):
             self.history.setdefault(name, []).append(value)
         if self.model is not None:
             self.model.history = self
+
+    def plot(self, path=None, title=None):
+        """Draws the learning curves (see `fastnn.utils.plot_history`); returns the matplotlib figure."""
+        from fastnn.utils.plot import plot_history
+
+        return plot_history(self, path, title)
 
 
 class LambdaCallback(Callback):

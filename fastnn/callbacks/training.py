@@ -87,13 +87,16 @@ class TerminateOnNaN(Callback):
 class BackupAndRestore(Callback):
     """Keeps what is needed to go on with a training that was cut off, in `backup_dir`.
 
-    fit() called again with the same arguments goes on after the last saved epoch. `save_freq`: "epoch" or a number of
-    batches (then the epoch that was cut off is begun again from there). `double_checkpoint` keeps the backup before
-    the last one too; `delete_checkpoint` clears the folder when the training ends.
+    fit() called again with the same arguments goes on after the last saved epoch; with `save_freq` a number of batches
+    instead of "epoch" after the last saved batch. The training then gives the bits of one that was not cut off.
+    `double_checkpoint` keeps the backup before the last one too; `delete_checkpoint` clears the folder when the
+    training ends.
 
-    Saved are the model (`model.save_checkpoint(path)` and `load_checkpoint(path)` where it has them: weights,
-    optimizer slots and step; else `save_weights` and `load_weights`) and the global seed's state. The file that names
-    the newest backup is replaced last, so a backup that was cut off itself is never seen.
+    Saved are the model's checkpoint (weights, optimizer slots and step, seed, sums of the running metrics; see
+    `Model.save_checkpoint`) and the global seed's state; not what other callbacks remember, and not the History of
+    the epochs before. Data given as an iterable of batches must give the same batches again, and its metrics start
+    anew at the batch the training goes on with. The file that names the newest backup is replaced last, so a backup
+    that was cut off itself is never seen.
     """
 
     STATE = "training_metadata.json"
@@ -132,8 +135,8 @@ class BackupAndRestore(Callback):
                     raise
                 continue  # damaged: the one before it
             seeding.set_state(state["seed"])
-            self._epoch = state["epoch"]
             self.model._initial_epoch = state["epoch"]
+            self.model._initial_batch = state["batch"]
             return
 
     def _read_states(self):
@@ -142,7 +145,7 @@ class BackupAndRestore(Callback):
             with open(self._state_path) as file:
                 states = json.load(file)
             for state in states:
-                if not {"epoch", "weights", "seed", "number"} <= set(state):
+                if not {"epoch", "batch", "weights", "seed", "number"} <= set(state):
                     raise ValueError("an entry is incomplete")
         except FileNotFoundError:
             return []
@@ -158,20 +161,23 @@ class BackupAndRestore(Callback):
         self._batches += 1
         if self._batches >= self.save_freq:
             self._batches = 0
-            self._save(batch)
+            self._save(self._epoch, batch + 1)
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._epoch = epoch
 
     def on_epoch_end(self, epoch, logs=None):
-        self._epoch = epoch + 1
         if self.save_freq == "epoch":
-            self._save(0)
+            self._save(epoch + 1, 0)
 
-    def _save(self, batch):
+    def _save(self, epoch, batch):
+        """Keeps the state after `epoch` whole epochs and `batch` batches."""
         os.makedirs(self.backup_dir, exist_ok=True)
         kept = self._read_states()[: 1 if self.double_checkpoint else 0]
         self._saved += 1
         name = f"backup-{self._saved:06d}.weights.safetensors"
         getattr(self.model, "save_checkpoint", self.model.save_weights)(os.path.join(self.backup_dir, name))
-        state = {"epoch": self._epoch, "batch": batch, "weights": name, "seed": seeding.get_state(),
+        state = {"epoch": epoch, "batch": batch, "weights": name, "seed": seeding.get_state(),
                  "number": self._saved}  # fmt: skip
         with atomic_write(self._state_path, "w") as file:
             json.dump([state, *kept], file)
@@ -181,6 +187,5 @@ class BackupAndRestore(Callback):
                 os.unlink(os.path.join(self.backup_dir, old))
 
     def on_train_end(self, logs=None):
-        self.model._initial_epoch = 0  # the next fit() begins where it is told to
         if self.delete_checkpoint and os.path.isfile(self._state_path):
             shutil.rmtree(self.backup_dir)

@@ -44,6 +44,7 @@ from fastnn.layers.merging import (
     multiply,
     subtract,
 )
+from fastnn.layers.noise import AlphaDropout, GaussianDropout
 from fastnn.layers.normalization import BatchNormalization, GroupNormalization, LayerNormalization
 from fastnn.layers.pooling import (
     AveragePooling1D,
@@ -79,6 +80,7 @@ __all__ = [
     "Activation",
     "ActivityRegularization",
     "Add",
+    "AlphaDropout",
     "Average",
     "AveragePooling1D",
     "AveragePooling2D",
@@ -98,6 +100,7 @@ __all__ = [
     "Dot",
     "Dropout",
     "Flatten",
+    "GaussianDropout",
     "GaussianNoise",
     "GlobalAveragePooling1D",
     "GlobalAveragePooling2D",

@@ -72,6 +72,8 @@ class Layer:
         trainable: whether its weights are changed in training.
         dtype: "float32" or "float64"; the default float type if None.
         activity_regularizer: a function of the output whose value is added to the loss.
+        learning_rate_factor: multiplies the learning rate of its weights (fastnn's own); may be set later, and then
+            holds for the layers within it too.
     """
 
     def __new__(cls, *args, **kwargs):
@@ -82,7 +84,8 @@ class Layer:
         object.__setattr__(layer, "_arguments", (args, kwargs))
         return layer
 
-    def __init__(self, *, name=None, trainable=True, dtype=None, activity_regularizer=None, input_shape=None, **kwargs):
+    def __init__(self, *, name=None, trainable=True, dtype=None, activity_regularizer=None, input_shape=None,
+                 learning_rate_factor=1.0, **kwargs):  # fmt: skip
         if kwargs:
             raise TypeError(f"{type(self).__name__}: unknown argument {next(iter(kwargs))!r}")
         from fastnn import regularizers
@@ -93,7 +96,23 @@ class Layer:
         self.built = False
         self.activity_regularizer = regularizers.get(activity_regularizer)
         self.input_spec_shape = tuple(input_shape) if input_shape is not None else None  # without the batch
-        self.learning_rate_factor = 1.0
+        self.learning_rate_factor = learning_rate_factor
+
+    @property
+    def learning_rate_factor(self):
+        return self._learning_rate_factor
+
+    @learning_rate_factor.setter
+    def learning_rate_factor(self, value):
+        if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
+            raise TypeError(f"{self.name}: learning_rate_factor must be a number, got {value!r}")
+        if not (np.isfinite(value) and value >= 0):
+            raise ValueError(f"{self.name}: learning_rate_factor must be finite and not negative, got {value}")
+        self._learning_rate_factor = float(value)
+        for v in self._variables:
+            v.learning_rate_factor = self._learning_rate_factor
+        for layer in self._layers:
+            layer.learning_rate_factor = value
 
     # ---- what a layer holds ----
 
@@ -140,6 +159,7 @@ class Layer:
         variable = Variable(
             initializers.get(initializer), shape, dtype or self.dtype, trainable, name or "variable",
             regularizer=regularizers.get(regularizer), constraint=constraints.get(constraint),
+            learning_rate_factor=self.learning_rate_factor,
         )  # fmt: skip
         variable.path = f"{self.name}/{variable.name}"
         self._track(variable)
@@ -317,6 +337,8 @@ class Layer:
     def get_config(self):
         """Keyword arguments that make an equal layer."""
         base = {"name": self.name, "trainable": self.trainable, "dtype": self.dtype}
+        if self.learning_rate_factor != 1.0:
+            base["learning_rate_factor"] = self.learning_rate_factor
         if type(self).get_config is Layer.get_config and type(self).__init__ is not Layer.__init__:
             args, kwargs = self._arguments
             simple = (str, int, float, bool, type(None))

@@ -1,18 +1,24 @@
 """Optimizers: Keras 3's names, arguments, defaults and numbers; PyTorch's forms by option (docs/optimizers.md)."""
 
 from fastnn.optimizers import schedules
+from fastnn.optimizers.full_batch import LBFGS, LineSearch
 from fastnn.optimizers.methods import SGD, Adadelta, Adagrad, Adam, Adamax, AdamW, Lion, Nadam, RMSprop
 from fastnn.optimizers.optimizer import Optimizer, Range, Record
 
-_CLASSES = {cls.__name__.lower(): cls for cls in (SGD, RMSprop, Adagrad, Adadelta, Adam, AdamW, Adamax, Nadam, Lion)}
+_CLASSES = {
+    cls.__name__.lower(): cls
+    for cls in (SGD, RMSprop, Adagrad, Adadelta, Adam, AdamW, Adamax, Nadam, Lion, LBFGS, LineSearch)
+}
 
 __all__ = [
+    "LBFGS",
     "SGD",
     "Adadelta",
     "Adagrad",
     "Adam",
     "AdamW",
     "Adamax",
+    "LineSearch",
     "Lion",
     "Nadam",
     "Optimizer",

@@ -73,6 +73,8 @@ class Optimizer:
     #: columns of `hyper`: the method's own; those of accumulation and averaging follow
     method_columns = ("learning_rate",)
     _forms = ("keras", "torch")
+    #: whether an update needs the loss of all samples at several points: `fastnn.optimizers.full_batch`
+    full_batch = False
 
     def __init__(
         self,

@@ -79,6 +79,7 @@ class Step:
         # Values that the loss reads may be leaves' own (a loss of constants): only results have a program.
         program = Program.from_graph(roots, effects)
         at = len(roots) - len(gradients)
+        self.random = any(getattr(i.op, "is_random", False) for i in program.instructions)
         fuse(program)
         values = program.roots
         loaded = [program.leaves[t] for t in [*x, *y, *w] if t is not None and t in program.leaves]
@@ -86,6 +87,8 @@ class Step:
         self.targets = [program.leaves.get(t) for t in y]
         self.weights = [program.leaves.get(t) if t is not None else None for t in w]
         stages, homes = [program], {}
+        #: variables that the step changes
+        self.trained = [v for v, _ in gradients]
         first = len(roots) - len(gradients) - len(assigned)
         after = [
             Record("copy", (v.value, values[first + j]), (v.value.size, 1), (), v.value.size * 0.1, False, -1)

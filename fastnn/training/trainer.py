@@ -25,7 +25,7 @@ class Trainer:
     _quiet = frozenset(
         "optimizer loss stop_training history _compiled _losses _seed _steps _state_of_optimizer _trackers "
         "_metrics_made _calls_made "
-        "_hyper compile_config _initial_epoch metrics_list test_dtype".split()
+        "_hyper compile_config _initial_epoch _initial_batch metrics_list test_dtype".split()
     )
 
     def __init__(self):
@@ -35,6 +35,7 @@ class Trainer:
         self.history = None
         self.compile_config = None
         self._compiled = False
+        self._initial_epoch = self._initial_batch = 0  # where the next fit begins: set by BackupAndRestore
         self._forget_plans()
         self._state_of_optimizer = None
         self._seed = None
@@ -413,7 +414,8 @@ class Trainer:
             x: an array (samples, ...), a list or dict of them for several inputs, or an iterable of batches
                 (x, y) or (x, y, sample_weight).
             y: targets likewise.
-            batch_size: samples a step (32).
+            batch_size: samples a step (32). With LineSearch and LBFGS, which make one update an epoch from all
+                samples: how many go through the network at a time (all).
             epochs: number of the last epoch; the first is `initial_epoch`.
             verbose: 0 silent, 1 bar, 2 a line an epoch, "auto": 1.
             callbacks: list of Callbacks.
@@ -431,7 +433,7 @@ class Trainer:
         epochs, initial_epoch = int(epochs), int(initial_epoch)
         if epochs < 0 or initial_epoch < 0:
             raise ValueError(f"fit: epochs and initial_epoch must not be negative, got {epochs} and {initial_epoch}")
-        batches = None
+        batches, whole = None, self.optimizer.full_batch
         if y is None and not isinstance(x, (np.ndarray, list, tuple, dict)) and x is not None and _is_batches(x):
             batches = Batches(self, x, steps_per_epoch)
             validation = self._validation(validation_data)
@@ -442,11 +444,15 @@ class Trainer:
                 arrays, validation = arrays.split(validation_split, "fit")
             else:
                 validation = self._validation(validation_data)
-            batch = self._batch_size(batch_size, arrays.rows, "fit")
-            steps = -(-arrays.rows // batch)
+            batch = self._batch_size(arrays.rows if whole and batch_size is None else batch_size, arrays.rows, "fit")
+            steps = -(-arrays.rows // batch) if not whole else 1
             if steps_per_epoch is not None:
                 steps = min(steps, int(steps_per_epoch))
             step = self._step("train", self._form(arrays.x, arrays.y, arrays.weights), batch)
+            if whole:
+                from fastnn.training.full_batch import FullBatchRun
+
+                run = FullBatchRun(self, step, arrays, batch)
         list_of = CallbackList(
             callbacks,
             add_history=True,
@@ -459,17 +465,24 @@ class Trainer:
         )
         self.stop_training = False
         list_of.on_train_begin()
-        first = getattr(self, "_initial_epoch", None) or initial_epoch
+        first, begin = self._initial_epoch or initial_epoch, self._initial_batch
+        self._initial_epoch = self._initial_batch = 0
         logs = {}
         for epoch in range(first, epochs):
-            self.reset_metrics()
+            if begin == 0:  # else the sums of a restored epoch go on
+                self.reset_metrics()
             list_of.on_epoch_begin(epoch)
             if batches is not None:
-                logs = batches.epoch(list_of)
+                logs = batches.epoch(list_of, begin)
             else:
                 step = self._step("train", step.form, batch)  # a callback may have changed the model
-                order = self._shuffled(epoch, arrays.rows) if shuffle else None
-                logs = self._run_epoch(step, arrays, batch, min(steps * batch, arrays.rows), order, list_of)
+                if whole:
+                    logs = run.epoch(step, list_of)
+                else:
+                    order = self._shuffled(epoch, arrays.rows) if shuffle else None
+                    rows = min(steps * batch, arrays.rows)
+                    logs = self._run_epoch(step, arrays, batch, rows, order, list_of, min(begin * batch, rows))
+            begin = 0
             if validation is not None and _due(epoch, validation_freq):
                 found = self._evaluate(validation, validation_batch_size or batch_size, None, validation_steps)
                 logs = {**logs, **{f"val_{k}": v for k, v in found.items()}}
@@ -495,11 +508,14 @@ class Trainer:
             raise ValueError("fit: validation_data must be (x, y) or (x, y, sample_weight)")
         return self._dataset(given[0], given[1], given[2] if len(given) == 3 else None, "fit: validation_data")
 
-    def _run_epoch(self, step, arrays, batch, rows, order, list_of):
+    def _run_epoch(self, step, arrays, batch, rows, order, list_of, done=0):
+        """Steps through samples [done, rows) of an epoch."""
         data = [*arrays.x, *arrays.y, *arrays.weights]
         optimizer = self.optimizer
-        done, one_by_one = 0, list_of is not None and list_of.has_train_batch_hooks
-        hyper = optimizer.hyper(optimizer.step_count, -(-rows // batch)) if not optimizer.rate_is_called else None
+        one_by_one = list_of is not None and list_of.has_train_batch_hooks
+        hyper = None
+        if not optimizer.rate_is_called and done < rows:
+            hyper = optimizer.hyper(optimizer.step_count, -(-(rows - done) // batch))
         start, settings = optimizer.step_count, optimizer.settings_version
         while done < rows and not self.stop_training:
             at = optimizer.step_count
@@ -621,6 +637,11 @@ class Trainer:
             self._need_compile("train_on_batch")
             arrays = self._dataset(x, y, sample_weight, "train_on_batch", class_weight)
             step = self._step("train", self._form(arrays.x, arrays.y, arrays.weights), arrays.rows)
+            if optimizer.full_batch:
+                from fastnn.training.full_batch import FullBatchRun
+
+                logs, _ = FullBatchRun(self, step, arrays, arrays.rows).update()
+                return logs if return_dict else _flat(logs)
             rows, hyper = self._hyper_rows()
             with step.core:
                 step.bind([*arrays.x, *arrays.y, *arrays.weights])
@@ -777,7 +798,8 @@ class Batches:
         self.model, self.source, self.steps = model, source, steps
         self.iterator = None
 
-    def epoch(self, list_of):
+    def epoch(self, list_of, begin=0):
+        """Trains on the batches of an epoch; the first `begin` of them have been trained on before."""
         model = self.model
         if self.iterator is None or self.steps is None:
             self.iterator = iter(self.source)
@@ -792,6 +814,9 @@ class Batches:
                         "fit: the iterable of batches gave none; pass one that can be iterated anew"
                     ) from None
                 break
+            if number < begin:
+                number += 1
+                continue
             list_of.on_train_batch_begin(number)
             model.train_on_batch(x, y, w)
             list_of.on_train_batch_end(number, model._logs())

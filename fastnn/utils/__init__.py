@@ -1,7 +1,7 @@
 """Small helpers around training: Keras' `utils`."""
 
 from fastnn.utils import seeding
-from fastnn.utils.arrays import normalize, pad_sequences, to_categorical
+from fastnn.utils.arrays import noisy_labels, normalize, pad_sequences, to_categorical
 from fastnn.utils.plot import plot_history
 from fastnn.utils.progress import Progbar
 from fastnn.utils.seeding import SeedGenerator, set_random_seed
@@ -16,6 +16,7 @@ __all__ = [
     "get_custom_objects",
     "get_registered_name",
     "get_registered_object",
+    "noisy_labels",
     "normalize",
     "pad_sequences",
     "plot_history",

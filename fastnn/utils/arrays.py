@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from fastnn.utils import seeding
+
 
 def to_categorical(x, num_classes=None):
     """One-hot rows of class ids: shape (...,) or (..., 1) of integers -> (..., num_classes) of float64.
@@ -77,3 +79,27 @@ def pad_sequences(sequences, maxlen=None, dtype="int32", padding="pre", truncati
         else:
             out[row, :n] = kept
     return out
+
+
+def noisy_labels(y, rate, num_classes=None, seed=None):
+    """A copy of the class ids `y` (integers, any shape) in which each is, with probability `rate`, another class.
+
+    The other class is drawn evenly from the num_classes - 1 others (num_classes: the largest id + 1). For trying out
+    how a network bears wrong targets; label smoothing is their expectation.
+    """
+    y = np.asarray(y)
+    if y.dtype.kind not in "iu":
+        raise TypeError(f"noisy_labels: y must hold integers, got dtype {y.dtype}")
+    if isinstance(rate, bool) or not isinstance(rate, (int, float, np.number)) or not 0 <= rate <= 1:
+        raise ValueError(f"noisy_labels: rate must be in [0, 1], got {rate!r}")
+    if y.size == 0:
+        return y.copy()
+    classes = int(y.max()) + 1 if num_classes is None else num_classes
+    if classes < 2 or y.min() < 0 or y.max() >= classes:
+        raise ValueError(
+            f"noisy_labels: ids must be in 0..num_classes - 1 with at least 2 classes, got ids from {y.min()} to "
+            f"{y.max()} and num_classes={classes}"
+        )
+    rng = np.random.Generator(np.random.Philox(seeding.next_seed() if seed is None else seed))
+    shift = np.where(rng.random(y.shape) < rate, rng.integers(1, classes, y.shape), 0)
+    return ((y.astype(np.int64) + shift) % classes).astype(y.dtype)

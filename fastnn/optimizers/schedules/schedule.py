@@ -35,6 +35,8 @@ class LearningRateSchedule:
 
     def plot(self, steps, ax=None, **style):
         """Draws steps 0 .. steps-1 and returns the axes (needs matplotlib: pip install fastnn-cpu[plot])."""
+        if isinstance(steps, bool) or not isinstance(steps, (int, np.integer)) or steps < 1:
+            raise ValueError(f"{type(self).__name__}.plot: steps must be an integer >= 1, got {steps!r}")
         if ax is None:
             try:
                 import matplotlib.pyplot as plt
