@@ -152,9 +152,14 @@ class Dropout(Layer):
             raise ValueError("Dropout: noise_shape is not supported; use SpatialDropout1D/2D or fastnn.ops")
         self.rate = rate
         self.seed = seed
+        self.always = False  # in prediction too: fastnn.ensembles.monte_carlo_predict
+
+    def drops(self, training):
+        """Whether anything is dropped."""
+        return bool(training or self.always) and self.rate > 0
 
     def call(self, inputs, training=False):
-        if not training or self.rate == 0:
+        if not self.drops(training):
             return inputs
         if self.rate == 1:
             return ops.zeros_like(inputs)

@@ -18,7 +18,7 @@ class AlphaDropout(Dropout):
     """
 
     def call(self, inputs, training=False):
-        if not training or self.rate == 0:
+        if not self.drops(training):
             return inputs
         if self.rate == 1:
             return ops.zeros_like(inputs)
@@ -39,7 +39,7 @@ class GaussianDropout(Dropout):
             raise ValueError("GaussianDropout: rate must be below 1, got 1")
 
     def call(self, inputs, training=False):
-        if not training or self.rate == 0:
+        if not self.drops(training):
             return inputs
         std = math.sqrt(self.rate / (1 - self.rate))
         return ops.multiply(inputs, apply(GaussianNoise(std, random_stream(self.seed)), ops.ones_like(inputs)))

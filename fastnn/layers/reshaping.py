@@ -178,7 +178,7 @@ class _SpatialDropout(Dropout):
         channels_last(data_format, f"{type(self).__name__} {self.name!r}")
 
     def call(self, inputs, training=False):
-        if not training or self.rate == 0:
+        if not self.drops(training):
             return inputs
         shape = ops.shape(inputs)
         one = ops.ones_like(ops.getitem(inputs, (slice(None), *(slice(0, 1),) * (len(shape) - 2))))

@@ -627,6 +627,22 @@ class Trainer:
         list_of.on_predict_end()
         return tree.pack(step.structure, outputs)
 
+    def _draw(self, x, count, batch_size, seed):
+        """`count` predictions for x, (count, rows, ...), with random streams of `seed`: see monte_carlo_predict."""
+        xs = self._input_arrays(x, "monte_carlo_predict")
+        rows = Arrays(xs, [], [], "monte_carlo_predict").rows
+        batch = self._batch_size(batch_size, rows, "monte_carlo_predict")
+        step = self._step("predict", self._form(xs), batch)
+        if len(step.outputs) != 1:
+            raise ValueError(f"monte_carlo_predict: the model must have one output, {self.name!r} has several")
+        out = np.empty((count, rows, *step.outputs[0].shape[1:]), step.dtype)
+        for j in range(count):
+            with step.core:
+                step.bind(xs)
+                step.bind_outputs([out[j]])
+                step.core.run(0, rows, batch, index=j * -(-rows // batch), seed=seed)
+        return out
+
     # ---- single batches ----
 
     def train_on_batch(self, x, y=None, sample_weight=None, class_weight=None, return_dict=False):
