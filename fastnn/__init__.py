@@ -23,7 +23,8 @@ _NAMES = {
 }
 _MODULES = (
     "activations", "benchmark", "callbacks", "config", "constraints", "datasets", "ensembles", "initializers",
-    "kernels", "layers", "losses", "metrics", "models", "ops", "optimizers", "regularizers", "saving", "utils",
+    "kernels", "layers", "losses", "metrics", "models", "ops", "optimizers", "pretraining", "principles",
+    "regularizers", "saving", "utils",
 )  # fmt: skip
 
 __all__ = sorted([*_NAMES, *_MODULES])

@@ -213,7 +213,7 @@ def test_what_is_refused():
         net(optimizers.LBFGS(), kernel_constraint=constraints.MaxNorm(1.0)).fit(x, y, verbose=0)
     model = fastnn.Sequential([layers.Input((64,)), layers.Dense(1)])
     model.compile(optimizers.LBFGS(), fastnn.losses.MeanSquaredError(reduction="sum"))
-    with pytest.raises(ValueError, match="needs all samples at a time"):
+    with pytest.raises(ValueError, match="needs all samples at once"):
         model.fit(x, y.astype(np.float32), batch_size=10, verbose=0)
     with pytest.raises(TypeError, match="needs the loss at several points"):
         optimizers.LBFGS().apply([np.zeros(2)], [np.zeros(2)])
