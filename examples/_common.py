@@ -83,8 +83,8 @@ def sheet(axes, pictures, rows, columns, title=None):
     axes.set(xticks=[], yticks=[], title=title)
 
 
-def save(figure, path):
-    """Writes the picture, small: a palette of 128 colours."""
+def save(figure, path, colors=128):
+    """Writes the picture, small: with a palette of so many colors."""
     import io
 
     from PIL import Image
@@ -92,5 +92,5 @@ def save(figure, path):
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=100)
     buffer.seek(0)
-    Image.open(buffer).convert("RGB").quantize(128).save(path, optimize=True)
+    Image.open(buffer).convert("RGB").quantize(colors).save(path, optimize=True)
     print(f"picture: {path}")

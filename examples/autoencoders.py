@@ -16,7 +16,7 @@ from fastnn.pretraining import Autoencoder
 
 def main():
     given = arguments(__doc__, "autoencoders")
-    (x, _), (x_test, y_test), side = images(given.data, 10000)
+    (x, _), (x_test, y_test), side = images(given.data, 5000)
     epochs, units = (60 if given.quick else 20), (32 if given.quick else 128)
     keep = np.random.default_rng(0).random((10, x.shape[1])) > 0.35
     shown = x_test[:10] * keep
@@ -46,7 +46,7 @@ def main():
     left.set_yticks((np.arange(5) + 0.5) * (side + 1) - 1, names, fontsize=6)
     right.scatter(*code[:1500].T, c=y_test[:1500], s=4, cmap="tab10")
     right.set(xticks=[], yticks=[], title=f"codes of two numbers, {given.data}")
-    save(figure, given.output)
+    save(figure, given.output, colors=48)
 
 
 if __name__ == "__main__":

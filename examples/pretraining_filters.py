@@ -23,9 +23,9 @@ def filters(model, side, count=24):
 
 def main():
     given = arguments(__doc__, "pretraining_filters", labels=0)
-    (x, y), test, side = images(given.data, 8000)
+    (x, y), test, side = images(given.data, 5000)
     labels = given.labels or (200 if given.quick else 400)
-    units, depth, epochs = (64 if given.quick else 128), 4, 40 if given.quick else 60
+    units, depth, epochs = (64 if given.quick else 100), 4, 40
     make = lambda: classifier(x.shape[1], (units,) * depth, "sigmoid", optimizers.Adam(3e-3))  # noqa: E731
     few = x[:labels], y[:labels]
     fastnn.utils.set_random_seed(1)
@@ -48,7 +48,7 @@ def main():
         axes.plot(with_it[key], label="pre-trained")
         axes.set(xlabel="epoch", title=title)
     grid[1, 2].legend()
-    save(figure, given.output)
+    save(figure, given.output, colors=24)
 
 
 if __name__ == "__main__":

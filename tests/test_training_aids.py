@@ -177,3 +177,45 @@ def test_frozen_layers_keep_their_bits():
     before = model.get_weights()
     model.fit(x, y, epochs=2, verbose=0)
     assert all(np.array_equal(a, b) for a, b in zip(before[:2], model.get_weights()[:2], strict=True))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda r: schedules.ExponentialDecay(r, 10, 0.5),
+        lambda r: schedules.StepDecay(r, 10, 0.5),
+        lambda r: schedules.PiecewiseConstantDecay([5], [0.1, r]),
+        lambda r: schedules.PolynomialDecay(r, 10),
+        lambda r: schedules.PolynomialDecay(0.1, 10, r),
+        lambda r: schedules.InverseTimeDecay(r, 10, 0.5),
+        lambda r: schedules.CosineDecay(r, 10),
+        lambda r: schedules.CosineDecay(0.0, 10, warmup_target=r, warmup_steps=2),
+        lambda r: schedules.CosineDecayRestarts(r, 10),
+        lambda r: schedules.CyclicLearningRate(r, 0.1),
+        lambda r: schedules.CyclicLearningRate(0.1, r),
+        lambda r: schedules.OneCycle(r, 10),
+        lambda r: schedules.WarmUp(r, 10),
+        lambda r: optimizers.SGD(r),
+    ],
+)
+def test_a_negative_rate_is_refused(make):
+    make(0.05)
+    for bad in (-0.1, np.nan, np.inf):
+        with pytest.raises(ValueError, match=r"must be finite and >= 0"):
+            make(bad)
+
+
+def test_bad_input_is_named():
+    x, y = data(20)
+    model = net()
+    for call, message in (
+        (lambda: optimizers.SGD(momentum=1.0), "momentum must be finite and >= 0 and < 1"),
+        (lambda: schedules.PiecewiseConstantDecay([], []), "boundaries at least one"),
+        (lambda: fastnn.callbacks.EarlyStopping(patience=-1), "patience must be at least 0"),
+        (
+            lambda: model.fit(x, y, verbose=0, callbacks=[fastnn.callbacks.EarlyStopping("val_nothing", mode="min")]),
+            "no metric 'val_nothing' in the logs",
+        ),
+    ):
+        with pytest.raises(ValueError, match=message):
+            call()

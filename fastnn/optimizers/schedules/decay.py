@@ -9,9 +9,9 @@ class ExponentialDecay(LearningRateSchedule):
     """lr * decay_rate^(t / decay_steps); with `staircase` the exponent is rounded down."""
 
     def __init__(self, initial_learning_rate, decay_steps, decay_rate, staircase=False, name="ExponentialDecay"):
-        self.initial_learning_rate = number("ExponentialDecay", "initial_learning_rate", initial_learning_rate)
+        self.initial_learning_rate = number("ExponentialDecay", "initial_learning_rate", initial_learning_rate, least=0)
         self.decay_steps = number("ExponentialDecay", "decay_steps", decay_steps, above=0)
-        self.decay_rate = number("ExponentialDecay", "decay_rate", decay_rate)
+        self.decay_rate = number("ExponentialDecay", "decay_rate", decay_rate, least=0)
         self.staircase = bool(staircase)
         self.name = name
 
@@ -36,7 +36,7 @@ class StepDecay(LearningRateSchedule):
     """
 
     def __init__(self, initial_learning_rate, decay_steps, decay_rate=0.5, name="StepDecay"):
-        self.initial_learning_rate = number("StepDecay", "initial_learning_rate", initial_learning_rate)
+        self.initial_learning_rate = number("StepDecay", "initial_learning_rate", initial_learning_rate, least=0)
         self.decay_steps = number("StepDecay", "decay_steps", decay_steps, above=0)
         self.decay_rate = number("StepDecay", "decay_rate", decay_rate, least=0)
         self.name = name
@@ -63,7 +63,7 @@ class PiecewiseConstantDecay(LearningRateSchedule):
                 f"got {len(boundaries)} boundaries and {len(values)} values"
             )
         self.boundaries = [number("PiecewiseConstantDecay", "boundaries", b) for b in boundaries]
-        self.values = [number("PiecewiseConstantDecay", "values", v) for v in values]
+        self.values = [number("PiecewiseConstantDecay", "values", v, least=0) for v in values]
         if any(a >= b for a, b in zip(self.boundaries, self.boundaries[1:], strict=False)):
             raise ValueError(f"PiecewiseConstantDecay: boundaries must increase, got {list(boundaries)}")
         self.name = name
@@ -90,9 +90,9 @@ class PolynomialDecay(LearningRateSchedule):
         cycle=False,
         name="PolynomialDecay",
     ):
-        self.initial_learning_rate = number("PolynomialDecay", "initial_learning_rate", initial_learning_rate)
+        self.initial_learning_rate = number("PolynomialDecay", "initial_learning_rate", initial_learning_rate, least=0)
         self.decay_steps = number("PolynomialDecay", "decay_steps", decay_steps, above=0)
-        self.end_learning_rate = number("PolynomialDecay", "end_learning_rate", end_learning_rate)
+        self.end_learning_rate = number("PolynomialDecay", "end_learning_rate", end_learning_rate, least=0)
         self.power = number("PolynomialDecay", "power", power, least=0)
         self.cycle = bool(cycle)
         self.name = name
@@ -124,9 +124,9 @@ class InverseTimeDecay(LearningRateSchedule):
     """
 
     def __init__(self, initial_learning_rate, decay_steps, decay_rate, staircase=False, name="InverseTimeDecay"):
-        self.initial_learning_rate = number("InverseTimeDecay", "initial_learning_rate", initial_learning_rate)
+        self.initial_learning_rate = number("InverseTimeDecay", "initial_learning_rate", initial_learning_rate, least=0)
         self.decay_steps = number("InverseTimeDecay", "decay_steps", decay_steps, above=0)
-        self.decay_rate = number("InverseTimeDecay", "decay_rate", decay_rate)
+        self.decay_rate = number("InverseTimeDecay", "decay_rate", decay_rate, least=0)
         self.staircase = bool(staircase)
         self.name = name
 
@@ -154,11 +154,11 @@ class CosineDecay(LearningRateSchedule):
     def __init__(
         self, initial_learning_rate, decay_steps, alpha=0.0, name="CosineDecay", warmup_target=None, warmup_steps=0
     ):
-        self.initial_learning_rate = number("CosineDecay", "initial_learning_rate", initial_learning_rate)
+        self.initial_learning_rate = number("CosineDecay", "initial_learning_rate", initial_learning_rate, least=0)
         self.decay_steps = number("CosineDecay", "decay_steps", decay_steps, above=0)
-        self.alpha = number("CosineDecay", "alpha", alpha)
+        self.alpha = number("CosineDecay", "alpha", alpha, least=0)
         self.warmup_target = (
-            warmup_target if warmup_target is None else number("CosineDecay", "warmup_target", warmup_target)
+            warmup_target if warmup_target is None else number("CosineDecay", "warmup_target", warmup_target, least=0)
         )
         self.warmup_steps = number("CosineDecay", "warmup_steps", warmup_steps, least=0)
         self.name = name
@@ -194,11 +194,12 @@ class CosineDecayRestarts(LearningRateSchedule):
     """
 
     def __init__(self, initial_learning_rate, first_decay_steps, t_mul=2.0, m_mul=1.0, alpha=0.0, name="SGDRDecay"):
-        self.initial_learning_rate = number("CosineDecayRestarts", "initial_learning_rate", initial_learning_rate)
+        where = "CosineDecayRestarts"
+        self.initial_learning_rate = number(where, "initial_learning_rate", initial_learning_rate, least=0)
         self.first_decay_steps = number("CosineDecayRestarts", "first_decay_steps", first_decay_steps, above=0)
         self.t_mul = number("CosineDecayRestarts", "t_mul", t_mul, least=1)
         self.m_mul = number("CosineDecayRestarts", "m_mul", m_mul, least=0)
-        self.alpha = number("CosineDecayRestarts", "alpha", alpha)
+        self.alpha = number("CosineDecayRestarts", "alpha", alpha, least=0)
         self.name = name
 
     def compute(self, step):

@@ -24,8 +24,8 @@ class CyclicLearningRate(LearningRateSchedule):
         name="CyclicLearningRate",
     ):
         where = "CyclicLearningRate"
-        self.base_learning_rate = number(where, "base_learning_rate", base_learning_rate)
-        self.max_learning_rate = number(where, "max_learning_rate", max_learning_rate)
+        self.base_learning_rate = number(where, "base_learning_rate", base_learning_rate, least=0)
+        self.max_learning_rate = number(where, "max_learning_rate", max_learning_rate, least=0)
         self.step_size_up = number(where, "step_size_up", step_size_up, above=0)
         self.step_size_down = (
             step_size_down if step_size_down is None else number(where, "step_size_down", step_size_down, above=0)
@@ -122,9 +122,9 @@ class WarmUp(LearningRateSchedule):
     def __init__(self, after, warmup_steps, start=0.0, name="WarmUp"):
         if isinstance(after, dict):
             after = deserialize(after)
-        self.after = after if isinstance(after, LearningRateSchedule) else number("WarmUp", "after", after)
+        self.after = after if isinstance(after, LearningRateSchedule) else number("WarmUp", "after", after, least=0)
         self.warmup_steps = number("WarmUp", "warmup_steps", warmup_steps, above=0)
-        self.start = number("WarmUp", "start", start)
+        self.start = number("WarmUp", "start", start, least=0)
         self.name = name
 
     def compute(self, step):
