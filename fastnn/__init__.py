@@ -22,8 +22,8 @@ _NAMES = {
     "runtime_info": "fastnn.threads",
 }
 _MODULES = (
-    "activations", "benchmark", "callbacks", "config", "constraints", "datasets", "initializers", "kernels", "layers",
-    "losses", "metrics", "models", "ops", "optimizers", "regularizers", "saving", "utils",
+    "activations", "applications", "benchmark", "callbacks", "config", "constraints", "datasets", "initializers",
+    "kernels", "layers", "losses", "metrics", "models", "ops", "optimizers", "regularizers", "saving", "utils",
 )  # fmt: skip
 
 __all__ = sorted([*_NAMES, *_MODULES])

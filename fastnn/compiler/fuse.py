@@ -48,8 +48,9 @@ def join_load_scale(program):
     uses = program.uses()
     for i in [i for i in program.instructions if isinstance(i.op, ew.Unary) and i.op.function == "affine"]:
         x, y = i.ins[0], i.outs[0]
-        if x.kind == "input" and x.dtype != "int32" and x.load == (1.0, 0.0) and uses[x] == [i]:
-            x.load = tuple(i.op.parameters)
+        if x.kind == "input" and x.dtype != "int32" and uses[x] == [i]:
+            (a, b), (scale, offset) = x.load, i.op.parameters
+            x.load = (scale * a, scale * b + offset)
             program.instructions.remove(i)
             for other in program.instructions:
                 other.ins = [x if v is y else v for v in other.ins]
