@@ -455,6 +455,6 @@ AFFINE = {
 def affine_images():
     """(images, transforms): rotations, zooms and shifts that reach beyond the borders."""
     x, m = rand(90, (5, 6, 7, 2)), np.zeros((5, 8))
-    m[:, [0, 1, 3, 4]] = [1, 0, 0, 1] + rand(91, (5, 4), -0.6, 0.6)
+    m[:, [0, 1, 3, 4]] = rand(91, (5, 4), -0.6, 0.6) + np.array([1, 0, 0, 1])
     m[:, [2, 5]] = rand(92, (5, 2), -4, 4)
     return x, m

@@ -183,12 +183,9 @@ def layer_gradients(layer, name, arrays):
 
 
 def affine():
-    x, transforms = cases.affine_images()
-    x, transforms = keras.ops.convert_to_tensor(x), keras.ops.convert_to_tensor(transforms)
-    return {
-        name: numpy(keras.ops.image.affine_transform(x, transforms, **options))
-        for name, options in cases.AFFINE.items()
-    }
+    x, transforms = (keras.ops.convert_to_tensor(a) for a in cases.affine_images())
+    transform = keras.ops.image.affine_transform
+    return {name: numpy(transform(x, transforms, **options)) for name, options in cases.AFFINE.items()}
 
 
 def layer_family(cls):
