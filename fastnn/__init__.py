@@ -22,9 +22,9 @@ _NAMES = {
     "runtime_info": "fastnn.threads",
 }
 _MODULES = (
-    "activations", "benchmark", "callbacks", "config", "constraints", "datasets", "ensembles", "initializers",
-    "kernels", "layers", "losses", "metrics", "models", "ops", "optimizers", "pretraining", "principles",
-    "regularizers", "saving", "utils",
+    "activations", "applications", "benchmark", "callbacks", "config", "constraints", "datasets", "ensembles",
+    "initializers", "kernels", "layers", "losses", "metrics", "models", "ops", "optimizers", "pretraining",
+    "principles", "regularizers", "saving", "utils",
 )  # fmt: skip
 
 __all__ = sorted([*_NAMES, *_MODULES])

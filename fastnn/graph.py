@@ -126,6 +126,7 @@ class Trace:
         self.updates = {}  # Variable -> tensor assigned to it last
         self.effects = []  # nodes to run for what they do
         self.losses = []  # added by add_loss and activity regularizers
+        self.mixture = None  # (weights, partners) of samples that were mixed: their targets count likewise
         self.streams = 0  # random streams handed out
 
     def __enter__(self):

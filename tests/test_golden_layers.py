@@ -17,8 +17,15 @@ from golden.harness import (
 from golden.store import load
 
 GOLDEN = {}
-for _family in ("dense", "convolution", "pooling", "sequence"):
+for _family in ("dense", "convolution", "pooling", "sequence", "image"):
     GOLDEN |= load(f"keras_layers_{_family}")
+#: Keras resizes by weights in float32, whatever the dtype, and holds given means and variances in it.
+BY_FLOAT32 = {
+    "upsampling2d_2",
+    *(name for name in layers.LAYERS if name.startswith(("resizing", "centercrop", "normalization"))),
+}
+#: TensorFlow takes bicubic weights from a table of 1024 entries.
+BY_TABLE = {"rtol": 2e-3, "atol": 2e-3}
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -31,8 +38,9 @@ def test_output(name, dtype):
         layers.apply(layer, name, tensors)
         layers.set_weights(layer)
         got = numpy(layers.apply(layer, name, tensors))
-    # Keras resizes by weights in float32
-    tolerance = SINGLE_INSIDE if name == "upsampling2d_2" else SINGLE[dtype]
+    tolerance = SINGLE_INSIDE if name in BY_FLOAT32 and dtype == "float64" else SINGLE[dtype]
+    if layers.LAYERS[name][1].get("interpolation") == "bicubic":
+        tolerance = BY_TABLE
     compare(got, GOLDEN[f"{name}/output"], tolerance, name)
 
 
@@ -55,8 +63,10 @@ def test_gradients(name, dtype):
         )
     # float32: sums over rows and positions of a convolution, read off weights of size one.
     tolerance = SINGLE[dtype] | ({"atol": 5e-5} if dtype == "float32" else {})
-    if name == "upsampling2d_2" and dtype == "float64":
+    if name in BY_FLOAT32 and dtype == "float64":
         tolerance = SINGLE_INSIDE
+    if layers.LAYERS[name][1].get("interpolation") == "bicubic":
+        tolerance = BY_TABLE
     kinds = (("input", of_inputs), ("weight", of_weights), ("state", states))
     for kind, values in kinds[:1] if frozen else kinds:
         assert len(values) == sum(key.startswith(f"{name}/{kind}/") for key in GOLDEN)

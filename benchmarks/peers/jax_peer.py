@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from .workloads import GATES
+from .workloads import GATES, NORM_EPSILON
 
 SCAN = 64
 
@@ -24,11 +24,30 @@ def forward(stages, weights, x):
         elif kind == "maxpool":  # by reshape: reduce_window's gradient (select-and-scatter) is slow on the CPU
             n, h, v, c = x.shape
             x = x[:, : h // 2 * 2, : v // 2 * 2].reshape(n, h // 2, 2, v // 2, 2, c).max(axis=(2, 4))
+        elif kind == "norm_conv":
+            x = jax.nn.relu(norm_conv(x, weights, stage[2]))
+        elif kind == "block":
+            _, filters, strides = stage
+            y = norm_conv(jax.nn.relu(norm_conv(x, weights, strides)), weights, 1)
+            if strides > 1:
+                x = jnp.pad(x[:, ::strides, ::strides], ((0, 0), (0, 0), (0, 0), (0, filters - x.shape[-1])))
+            x = jax.nn.relu(x + y)
+        elif kind == "average":
+            x = x.mean(axis=(1, 2))
         elif kind == "flatten":
             x = x.reshape(len(x), -1)
         else:
             x = recur(kind, stage[1], x, next(weights), next(weights), next(weights))
     return x
+
+
+def norm_conv(x, weights, strides):
+    """By the batch's statistics; those for inference are left out."""
+    layout = ("NHWC", "HWIO", "NHWC")
+    x = lax.conv_general_dilated(x, next(weights), (strides, strides), "SAME", dimension_numbers=layout)
+    mean, variance = x.mean(axis=(0, 1, 2)), x.var(axis=(0, 1, 2))
+    scale = next(weights) * lax.rsqrt(variance + NORM_EPSILON)
+    return x * scale + (next(weights) - mean * scale)
 
 
 def recur(kind, units, x, kernel, recurrent, bias):
@@ -64,6 +83,8 @@ def make_step(w):
         p, m, v, t = state
         g = jax.grad(loss)(p, *batch)
         t = t + 1
+        if w.decay:
+            g = [a + w.decay * b for a, b in zip(g, p, strict=True)]
         if kind == "adam":
             scale = rate * jnp.sqrt(1 - 0.999**t) / (1 - 0.9**t)
             m = [0.9 * a + 0.1 * b for a, b in zip(m, g, strict=True)]

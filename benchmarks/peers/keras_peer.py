@@ -5,29 +5,54 @@ import os
 
 import numpy as np
 
+from .workloads import NORM_EPSILON
+
 NAME = os.environ.get("BENCH_KERAS_MODULE", "fastnn")
 keras = importlib.import_module(NAME)
 
 
 def build(w):
-    layers = [keras.Input(w.inputs)]
+    layer, x = keras.layers, keras.Input(w.inputs)
+    inputs = x
     for stage in w.stages:
         kind = stage[0]
         if kind == "dense":
-            layers.append(keras.layers.Dense(stage[1], activation=stage[2]))
+            x = layer.Dense(stage[1], activation=stage[2])(x)
         elif kind == "conv":
-            layers.append(keras.layers.Conv2D(stage[1], stage[2], padding=stage[3], activation=stage[4]))
+            x = layer.Conv2D(stage[1], stage[2], padding=stage[3], activation=stage[4])(x)
         elif kind == "maxpool":
-            layers.append(keras.layers.MaxPooling2D())
+            x = layer.MaxPooling2D()(x)
         elif kind == "flatten":
-            layers.append(keras.layers.Flatten())
+            x = layer.Flatten()(x)
+        elif kind == "average":
+            x = layer.GlobalAveragePooling2D()(x)
+        elif kind == "norm_conv":
+            x = layer.ReLU()(norm_conv(x, *stage[1:]))
+        elif kind == "block":
+            _, filters, strides = stage
+            y = norm_conv(layer.ReLU()(norm_conv(x, filters, strides)), filters, 1)
+            if strides > 1:
+                x = shortcut(x, filters, strides)
+            x = layer.ReLU()(layer.Add()([x, y]))
         else:
-            layers.append(
-                {"rnn": keras.layers.SimpleRNN, "lstm": keras.layers.LSTM, "gru": keras.layers.GRU}[kind](stage[1])
-            )
-    model = keras.Sequential(layers)
-    model.set_weights(w.weights)
+            x = {"rnn": layer.SimpleRNN, "lstm": layer.LSTM, "gru": layer.GRU}[kind](stage[1])(x)
+    model = keras.Model(inputs, x)
+    for variable, value in zip(model.trainable_variables, w.weights, strict=True):
+        variable.assign(value)
     return model
+
+
+def norm_conv(x, filters, strides):
+    x = keras.layers.Conv2D(filters, 3, strides, padding="same", use_bias=False)(x)
+    return keras.layers.BatchNormalization(momentum=0.9, epsilon=NORM_EPSILON)(x)
+
+
+def shortcut(x, filters, strides):
+    """Every second pixel, and zeros for the new channels."""
+    if hasattr(keras.applications, "IdentityShortcut"):
+        return keras.applications.IdentityShortcut(filters, strides)(x)
+    x = x[:, ::strides, ::strides]
+    return keras.ops.pad(x, [[0, 0], [0, 0], [0, 0], [0, filters - x.shape[-1]]])
 
 
 class Fit:
@@ -39,7 +64,8 @@ class Fit:
         if kind == "adam":
             optimizer = keras.optimizers.Adam(rate)
         else:
-            optimizer = keras.optimizers.SGD(rate, momentum=0.9 if kind == "momentum" else 0.0)
+            momentum = 0.9 if kind == "momentum" else 0.0
+            optimizer = keras.optimizers.SGD(rate, momentum=momentum, weight_decay=w.decay or None)
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True) if w.loss == "softmax" else "mse"
         self.model.compile(optimizer=optimizer, loss=loss)
 
@@ -49,7 +75,7 @@ class Fit:
         self.model.fit(w.flat_x, w.flat_y, batch_size=w.batch, epochs=epochs, shuffle=False, verbose=0)
 
     def weights(self):
-        return self.model.get_weights()
+        return [np.asarray(v) for v in self.model.trainable_variables]
 
 
 class TrainOnBatch(Fit):

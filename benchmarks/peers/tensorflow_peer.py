@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from .workloads import GATES
+from .workloads import GATES, NORM_EPSILON
 
 
 def forward(stages, weights, x):
@@ -18,11 +18,27 @@ def forward(stages, weights, x):
             x = activations[stage[4]](tf.nn.bias_add(x, next(weights)))
         elif kind == "maxpool":
             x = tf.nn.max_pool2d(x, 2, 2, "VALID")
+        elif kind == "norm_conv":
+            x = tf.nn.relu(norm_conv(x, weights, stage[2]))
+        elif kind == "block":
+            _, filters, strides = stage
+            y = norm_conv(tf.nn.relu(norm_conv(x, weights, strides)), weights, 1)
+            if strides > 1:
+                x = tf.pad(x[:, ::strides, ::strides], [[0, 0], [0, 0], [0, 0], [0, filters - x.shape[-1]]])
+            x = tf.nn.relu(x + y)
+        elif kind == "average":
+            x = tf.reduce_mean(x, (1, 2))
         elif kind == "flatten":
             x = tf.reshape(x, (x.shape[0], -1))
         else:
             x = recur(kind, stage[1], x, next(weights), next(weights), next(weights))
     return x
+
+
+def norm_conv(x, weights, strides):
+    """By the batch's statistics; those for inference are left out."""
+    x = tf.nn.conv2d(x, next(weights), strides, "SAME")
+    return tf.compat.v1.nn.fused_batch_norm(x, next(weights), next(weights), epsilon=NORM_EPSILON)[0]
 
 
 def recur(kind, units, x, kernel, recurrent, bias):
@@ -63,6 +79,8 @@ class Function:
             else:
                 loss = tf.reduce_mean(tf.math.squared_difference(out, y))
         gradients = tape.gradient(loss, self.p)
+        if self.w.decay:
+            gradients = [g + self.w.decay * p for g, p in zip(gradients, self.p, strict=True)]
         self.t.assign_add(1.0)
         b1, b2 = 0.9**self.t, 0.999**self.t
         for p, m, v, g in zip(self.p, self.m, self.v, gradients, strict=True):

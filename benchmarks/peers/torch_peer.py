@@ -8,6 +8,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from .workloads import NORM_EPSILON
+
 
 class Recurrent(nn.Module):
     """The last state of a one-layer recurrent net."""
@@ -25,6 +27,42 @@ class NHWC(nn.Module):
 
     def forward(self, x):
         return x.permute(0, 3, 1, 2)
+
+
+class NormConv(nn.Module):
+    """A 3 x 3 convolution, padded as Keras pads, and batch normalization."""
+
+    def __init__(self, weights, strides):
+        super().__init__()
+        kernel, gamma, beta = weights
+        filters = kernel.shape[3]
+        self.pad = (0, 1, 0, 1) if strides == 2 else None  # of even sizes: one pixel behind
+        padding = 0 if strides == 2 else 1
+        self.conv = nn.Conv2d(kernel.shape[2], filters, 3, strides, padding, bias=False)
+        self.conv.weight.data = kernel.permute(3, 2, 0, 1).contiguous(memory_format=torch.channels_last)
+        self.norm = nn.BatchNorm2d(filters, eps=NORM_EPSILON)
+        self.norm.weight.data, self.norm.bias.data = gamma, beta
+
+    def forward(self, x):
+        return self.norm(self.conv(F.pad(x, self.pad) if self.pad else x))
+
+
+class Block(nn.Module):
+    def __init__(self, weights, strides):
+        super().__init__()
+        self.first, self.second = NormConv(weights[:3], strides), NormConv(weights[3:], 1)
+        self.strides = strides
+
+    def forward(self, x):
+        y = self.second(F.relu(self.first(x)))
+        if self.strides > 1:
+            x = F.pad(x[:, :, :: self.strides, :: self.strides], (0, 0, 0, 0, 0, y.shape[1] - x.shape[1]))
+        return F.relu(x + y)
+
+
+class Average(nn.Module):
+    def forward(self, x):
+        return x.mean((2, 3))
 
 
 class Flatten(nn.Module):
@@ -55,6 +93,14 @@ def build(w):
             activation = stage[-1]
             if activation:
                 modules.append(nn.ReLU() if activation == "relu" else nn.Tanh())
+        elif kind in ("norm_conv", "block"):
+            count = 3 if kind == "norm_conv" else 6
+            layer = (NormConv if count == 3 else Block)(weights[index : index + count], stage[2])
+            index += count
+            params += list(layer.parameters())
+            modules += [layer, nn.ReLU()] if count == 3 else [layer]
+        elif kind == "average":
+            modules.append(Average())
         elif kind == "maxpool":
             modules.append(nn.MaxPool2d(2))
         elif kind == "flatten":
@@ -96,7 +142,9 @@ class Eager:
             self.optimizer = torch.optim.Adam(model.parameters(), lr=rate, eps=1e-7, fused=True)
         else:
             momentum = 0.9 if kind == "momentum" else 0.0
-            self.optimizer = torch.optim.SGD(model.parameters(), lr=rate, momentum=momentum, fused=True)
+            self.optimizer = torch.optim.SGD(
+                model.parameters(), lr=rate, momentum=momentum, weight_decay=w.decay, fused=True
+            )
 
     def run(self, steps):
         loss, optimizer, x, y, batches = self.loss, self.optimizer, self.x, self.y, self.w.batches
@@ -145,6 +193,8 @@ class CompiledStep(Eager):
             scale = rate * torch.sqrt(1 - 0.999**t) / (1 - 0.9**t)
             for name, mi, vi in zip(names, m, v, strict=True):
                 p, g = params[name], grads[name]
+                if w.decay:
+                    g = g + w.decay * p
                 if kind == "adam":
                     mi += 0.1 * (g - mi)
                     vi += 0.001 * (g * g - vi)

@@ -2,8 +2,10 @@
 
 A peer gets batches x[i], y[i] (float32; labels int32), weights to start from and the optimizer's numbers. A net is a
 list of stages: ("dense", outputs, activation), ("conv", filters, kernel, padding, activation), ("maxpool",),
-("flatten",) and ("rnn" | "lstm" | "gru", units). Kernels are (in, out) and (height, width, in, out), images are NHWC,
-as in Keras.
+("flatten",), ("rnn" | "lstm" | "gru", units), and those of residual networks: ("norm_conv", filters, strides), a 3 x 3
+convolution with batch normalization and ReLU, ("block", filters, strides), two of them and a shortcut, ("average",),
+the mean of all pixels. Kernels are (in, out) and (height, width, in, out), images are NHWC, as in Keras; the moving
+statistics of batch normalization are not among the weights.
 """
 
 from dataclasses import dataclass, field
@@ -22,6 +24,7 @@ class Workload:
     batch: int
     batches: int = 64
     check_steps: int = 64  # steps after which everybody's loss is compared
+    decay: float = 0.0  # of all weights, by rate * decay a step
     weights: list = field(default_factory=list)
 
     def __post_init__(self):
@@ -79,6 +82,14 @@ def initial_weights(w, rng):
             out += [rng.standard_normal((size, size, shape[2], filters)) * np.sqrt(2 / fan_in), np.zeros(filters)]
             cut = 0 if padding == "same" else size - 1
             shape = (shape[0] - cut, shape[1] - cut, filters)
+        elif kind in ("norm_conv", "block"):
+            _, filters, strides = stage
+            for depth in (shape[2], filters)[: 1 + (kind == "block")]:
+                out.append(rng.standard_normal((3, 3, depth, filters)) * np.sqrt(2 / (9 * depth)))
+                out += [np.ones(filters), np.zeros(filters)]
+            shape = (-(-shape[0] // strides), -(-shape[1] // strides), filters)
+        elif kind == "average":
+            shape = (shape[2],)
         elif kind == "maxpool":
             shape = (shape[0] // 2, shape[1] // 2, shape[2])
         elif kind == "flatten":
@@ -114,6 +125,15 @@ def forward(w, weights, x):
                 x = np.pad(x, ((0, 0), (left, size - 1 - left), (left, size - 1 - left), (0, 0)))
             windows = np.lib.stride_tricks.sliding_window_view(x, (size, size), axis=(1, 2))
             x = activate(stage[4], np.einsum("nhwcij,ijcf->nhwf", windows, kernel, optimize=True) + bias)
+        elif kind == "norm_conv":
+            x = np.maximum(norm_conv(x, weights, stage[2]), 0)
+        elif kind == "block":
+            y = norm_conv(np.maximum(norm_conv(x, weights, stage[2]), 0), weights, 1)
+            short = x[:, :: stage[2], :: stage[2]]
+            y[..., : short.shape[-1]] += short
+            x = np.maximum(y, 0)
+        elif kind == "average":
+            x = x.mean(axis=(1, 2))
         elif kind == "maxpool":
             n, h, v, c = x.shape
             x = x[:, : h // 2 * 2, : v // 2 * 2].reshape(n, h // 2, 2, v // 2, 2, c).max(axis=(2, 4))
@@ -122,6 +142,21 @@ def forward(w, weights, x):
         else:
             x = recur(kind, stage[1], x, next(weights), next(weights), next(weights))
     return x
+
+
+NORM_EPSILON = 1e-5
+
+
+def norm_conv(x, weights, strides):
+    """A 3 x 3 convolution ("same", as Keras pads), normalized by the batch's mean and variance."""
+    kernel, gamma, beta = (next(weights) for _ in range(3))
+    _, h, v, c = x.shape
+    pads = [max((-(-size // strides) - 1) * strides + 3 - size, 0) for size in (h, v)]
+    x = np.pad(x, ((0, 0), *((p // 2, p - p // 2) for p in pads), (0, 0)))
+    windows = np.lib.stride_tricks.sliding_window_view(x, (3, 3), axis=(1, 2))[:, ::strides, ::strides]
+    y = windows.transpose(0, 1, 2, 4, 5, 3).reshape(*windows.shape[:3], 9 * c) @ kernel.reshape(9 * c, -1)
+    mean, variance = y.mean(axis=(0, 1, 2)), y.var(axis=(0, 1, 2))
+    return (y - mean) / np.sqrt(variance + NORM_EPSILON) * gamma + beta
 
 
 def recur(kind, units, x, kernel, recurrent, bias):
@@ -149,6 +184,10 @@ LENET = [
 CIFAR = [
     ("conv", 32, 3, "same", "relu"), ("conv", 32, 3, "same", "relu"), ("maxpool",), ("conv", 64, 3, "same", "relu"),
     ("conv", 64, 3, "same", "relu"), ("maxpool",), ("flatten",), ("dense", 256, "relu"), ("dense", 10, None),
+]  # fmt: skip
+RESNET20 = [
+    ("norm_conv", 16, 1), *[("block", 16, 1)] * 3, ("block", 32, 2), *[("block", 32, 1)] * 2, ("block", 64, 2),
+    *[("block", 64, 1)] * 2, ("average",), ("dense", 10, None),
 ]  # fmt: skip
 ADAM, MOMENTUM = ("adam", 1e-3), ("momentum", 1e-2)
 
@@ -184,6 +223,10 @@ WORKLOADS = {
     "lenet5/32": lambda: Workload("lenet5/32", (28, 28, 1), LENET, "softmax", MOMENTUM, 32, 32),
     "lenet5/128": lambda: Workload("lenet5/128", (28, 28, 1), LENET, "softmax", MOMENTUM, 128, 16),
     "cnn_cifar/64": lambda: Workload("cnn_cifar/64", (32, 32, 3), CIFAR, "softmax", ADAM, 64, 8, 16),
+    "cnn_cifar/128": lambda: Workload("cnn_cifar/128", (32, 32, 3), CIFAR, "softmax", ADAM, 128, 4, 8),
+    "resnet20/128": lambda: Workload(
+        "resnet20/128", (32, 32, 3), RESNET20, "softmax", MOMENTUM, 128, 4, check_steps=8, decay=1e-4
+    ),
     "rnn_elman/32": recurrent("rnn"),
     "lstm/32": recurrent("lstm"),
     "gru/32": recurrent("gru"),

@@ -12,6 +12,7 @@
 #include "reductions.inc.c"
 #include "movement.inc.c"
 #include "random.inc.c"
+#include "augmentation.inc.c"
 #include "batching.inc.c"
 #include "matmul.inc.c"
 #include "convolution.inc.c"
@@ -28,6 +29,7 @@
     FN_REDUCTIONS_KERNELS(X)    \
     FN_MOVEMENT_KERNELS(X)      \
     FN_RANDOM_KERNELS(X)        \
+    FN_AUGMENTATION_KERNELS(X)  \
     FN_BATCHING_KERNELS(X)      \
     FN_MATMUL_KERNELS(X)        \
     FN_CONVOLUTION_KERNELS(X)   \

@@ -62,7 +62,7 @@ class Plan:
             columns = size(value.shape)
             self.loads[value] = len(builder.records)
             kind = 1 if value.dtype == "int32" else 0
-            builder.run("load_batch", (value, None), (1, columns, 5, kind), (1.0, 0.0), cost=columns * 0.1 + 5,
+            builder.run("load_batch", (value, None), (1, columns, 5, kind), value.load, cost=columns * 0.1 + 5,
                         batched=True)  # fmt: skip
         for stage in stages:
             if isinstance(stage, Program):

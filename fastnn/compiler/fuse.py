@@ -13,6 +13,7 @@ from fastnn.ops.reductions import SumFirst
 def fuse(program):
     """Rewrites the program in place."""
     for rule in (
+        join_load_scale,
         join_bias,
         join_activation,
         pass_activation_gradient,
@@ -40,6 +41,21 @@ def _changed(op, **changes):
 def _bare(op):
     """Whether nothing has been joined to a product or convolution yet."""
     return not any(getattr(op, name, None) for name in ("bias", "activation", "grad"))
+
+
+def join_load_scale(program):
+    """scale * x + offset of an input, which nothing else reads  ->  done while its data is loaded and converted."""
+    uses = program.uses()
+    for i in [i for i in program.instructions if isinstance(i.op, ew.Unary) and i.op.function == "affine"]:
+        x, y = i.ins[0], i.outs[0]
+        if x.kind == "input" and x.dtype != "int32" and uses[x] == [i]:
+            (a, b), (scale, offset) = x.load, i.op.parameters
+            x.load = (scale * a, scale * b + offset)
+            program.instructions.remove(i)
+            for other in program.instructions:
+                other.ins = [x if v is y else v for v in other.ins]
+            program.roots = [x if v is y else v for v in program.roots]
+            uses = program.uses()
 
 
 def join_bias(program):

@@ -11,7 +11,7 @@ from fastnn.graph import Leaf, topological
 class Value:
     """A result or a leaf. `maker` is the instruction that computes it, None for a leaf."""
 
-    __slots__ = ("content", "dtype", "kind", "maker", "name", "number", "shape")
+    __slots__ = ("content", "dtype", "kind", "load", "maker", "name", "number", "shape")
 
     def __init__(self, number, shape, dtype, kind="result", content=None, name=None):
         self.number, self.shape, self.dtype = number, shape, dtype
@@ -19,6 +19,7 @@ class Value:
         self.content = content
         self.name = name
         self.maker = None
+        self.load = (1.0, 0.0)  # of an input: what its data is multiplied by, and what is added, as it is loaded
 
     def __repr__(self):
         return f"v{self.number}{list(self.shape)}"

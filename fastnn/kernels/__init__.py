@@ -4,7 +4,7 @@ one of its functions is first asked for."""
 import importlib
 
 _OWN_NAMES = ("matmul", "losses", "optimizers")  # functions of these families are reached through the module only
-_FLAT = ("elementwise", "reductions", "movement", "random", "convolution")
+_FLAT = ("elementwise", "reductions", "movement", "random", "augmentation", "convolution")
 
 
 def _flat():

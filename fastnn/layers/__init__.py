@@ -1,6 +1,17 @@
 """Layers, under Keras' names. To add one: a class here or in a module of its family, and its name below."""
 
 from fastnn.layers.activation import ELU, LeakyReLU, Maxout, PReLU, ReLU, Softmax
+from fastnn.layers.augmentation import (
+    MixUp,
+    RandomBrightness,
+    RandomContrast,
+    RandomCrop,
+    RandomErasing,
+    RandomFlip,
+    RandomRotation,
+    RandomTranslation,
+    RandomZoom,
+)
 from fastnn.layers.convolution import (
     Conv1D,
     Conv1DTranspose,
@@ -64,6 +75,7 @@ from fastnn.layers.pooling import (
     MaxPooling1D,
     MaxPooling2D,
 )
+from fastnn.layers.preprocessing import CenterCrop, Normalization, Rescaling, Resizing
 from fastnn.layers.reshaping import (
     Cropping1D,
     Cropping2D,
@@ -87,6 +99,7 @@ __all__ = [
     "AvgPool1D",
     "AvgPool2D",
     "BatchNormalization",
+    "CenterCrop",
     "Concatenate",
     "Conv1D",
     "Conv1DTranspose",
@@ -124,12 +137,24 @@ __all__ = [
     "Maximum",
     "Maxout",
     "Minimum",
+    "MixUp",
     "Multiply",
+    "Normalization",
     "PReLU",
     "Permute",
+    "RandomBrightness",
+    "RandomContrast",
+    "RandomCrop",
+    "RandomErasing",
+    "RandomFlip",
+    "RandomRotation",
+    "RandomTranslation",
+    "RandomZoom",
     "ReLU",
     "RepeatVector",
+    "Rescaling",
     "Reshape",
+    "Resizing",
     "SeparableConv1D",
     "SeparableConv2D",
     "Softmax",

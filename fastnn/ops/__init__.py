@@ -4,6 +4,7 @@ On symbolic tensors an operation adds itself to the graph; on NumPy arrays it ru
 give 1 and 0 in the float type; argmax and class ids are int32; everything else is of the graph's one float type.
 """
 
+from fastnn.ops import image
 from fastnn.ops import operators as _operators
 from fastnn.ops.convolution import conv, conv_transpose, depthwise_conv, separable_conv
 from fastnn.ops.elementwise import (

@@ -12,6 +12,7 @@ import numpy as np
 
 from fastnn import _core, config, graph
 from fastnn.graph import Spec, Tensor
+from fastnn.utils import seeding
 from fastnn.variables import Variable
 
 REALS = ("float32", "float64")
@@ -28,6 +29,7 @@ class Op:
     name = "op"
     is_view = False  # the result is the first input's memory under another shape
     in_place = ()  # pairs (output, input): the kernel may write over this input's memory
+    is_random = False  # draws numbers, as a function of the step's seed and number
     has_effect = False  # runs even when nothing uses its results
     stops_gradient = False  # no gradient flows to any input
     float_input = None  # number of the input whose float type is the operation's, where several float types mix
@@ -255,10 +257,12 @@ class EagerBuilder:
         if op.float_input is not None:
             dtypes = [dtypes[op.float_input]]
         self.dtype = "float64" if "float64" in dtypes else "float32"
+        self.seed = seeding.next_seed() if op.is_random else 0  # outside of a step each call draws anew
 
     def run(self, kernel, operands, ints, reals=(), *, cost=0.0, batched=False, split=-1):
         assert not batched
-        _core.run(kernel, self.dtype == "float64", tuple(operands), tuple(ints), tuple(reals), cost=cost, split=split)
+        _core.run(kernel, self.dtype == "float64", tuple(operands), tuple(ints), tuple(reals), cost=cost, split=split,
+                  seed=self.seed)  # fmt: skip
 
     def temporary(self, shape, dtype):
         return np.empty(shape, dtype)
@@ -280,7 +284,7 @@ class SamplesBuilder(EagerBuilder):
     def run(self, kernel, operands, ints, reals=(), *, cost=0.0, batched=False, split=-1):
         operands = tuple(getattr(v, "array", v) for v in operands)
         _core.run(kernel, self.dtype == "float64", operands, tuple(ints), tuple(reals), cost=cost, split=split,
-                  rows=self.rows if batched else 0)  # fmt: skip
+                  rows=self.rows if batched else 0, seed=self.seed)  # fmt: skip
 
     def temporary(self, shape, dtype):
         if is_batched(shape):

@@ -9,6 +9,7 @@ import numpy as np
 from fastnn import _core, graph, ops
 from fastnn.graph import Spec
 from fastnn.ops.core import make
+from fastnn.ops.image import take_samples
 from fastnn.ops.nn import MeanSeed
 from fastnn.training import data as adapters
 from fastnn.training.data import Arrays
@@ -144,6 +145,8 @@ class Trainer:
             y, w = targets[at], weights[at]
             at += 1
             per_sample = loss.per_sample(y, y_pred)
+            if trace.mixture is not None:
+                per_sample = _mixed(per_sample, loss, y, y_pred, trace.mixture)
             dtype = per_sample.dtype
             if loss.reduction == "mean_with_sample_weight" and w is not None:
                 value = ops.divide(ops.sum(ops.multiply(per_sample, w)), ops.sum(w))
@@ -857,6 +860,15 @@ def _unpack(batch):
 
 def _due(epoch, frequency):
     return (epoch + 1) in frequency if isinstance(frequency, (list, tuple, set)) else (epoch + 1) % frequency == 0
+
+
+def _mixed(per_sample, loss, y, y_pred, mixture):
+    """The loss of samples that were mixed: weight * loss(own target) + (1 - weight) * loss(the partner's target)."""
+    weight, partners = mixture
+    other = loss.per_sample(take_samples(y, partners), y_pred)
+    for _ in per_sample.shape[1:]:
+        weight = ops.expand_dims(weight, -1)
+    return ops.add(other, ops.multiply(weight, ops.subtract(per_sample, other)))
 
 
 def _slot(record):

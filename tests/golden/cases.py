@@ -442,3 +442,19 @@ TORCH_OPTIMIZERS = {
         ("Adagrad", {"learning_rate": 0.1, "epsilon": 1e-30, "initial_accumulator_value": 0.1}),
     ),
 }
+
+
+# ---------------------------------------------------------------------------------------------------- images
+AFFINE = {
+    f"{interpolation}_{mode}": {"interpolation": interpolation, "fill_mode": mode, "fill_value": 0.25}
+    for interpolation in ("bilinear", "nearest")
+    for mode in ("constant", "nearest", "wrap", "reflect")
+}
+
+
+def affine_images():
+    """(images, transforms): rotations, zooms and shifts that reach beyond the borders."""
+    x, m = rand(90, (5, 6, 7, 2)), np.zeros((5, 8))
+    m[:, [0, 1, 3, 4]] = rand(91, (5, 4), -0.6, 0.6) + np.array([1, 0, 0, 1])
+    m[:, [2, 5]] = rand(92, (5, 2), -4, 4)
+    return x, m

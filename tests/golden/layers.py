@@ -117,6 +117,27 @@ add("LayerNormalization", SERIES, {}, {"axis": [1, 2], "epsilon": 1e-5}, {"cente
 add("GroupNormalization", IMAGE, {"groups": 2}, {"groups": 4}, {"groups": -1})
 add("RMSNormalization", SERIES, {})
 
+add("Rescaling", IMAGE, {"scale": 0.5, "offset": -1.0}, tag="rescaling_image")
+add(
+    "Normalization",
+    IMAGE,
+    {"mean": [0.1, -0.2, 0.3, 0.0], "variance": [0.5, 1.0, 2.0, 0.25]},
+    {"axis": None, "mean": 0.2, "variance": 0.7},
+    {"mean": [0.1, -0.2, 0.3, 0.0], "variance": [0.5, 1.0, 2.0, 0.25], "invert": True},
+)
+add(
+    "Resizing",
+    IMAGE,
+    {"height": 9, "width": 11},
+    {"height": 4, "width": 5},
+    {"height": 4, "width": 3, "antialias": True},
+    {"height": 9, "width": 5, "interpolation": "nearest"},
+    {"height": 13, "width": 4, "interpolation": "bicubic"},
+    {"height": 8, "width": 4, "crop_to_aspect_ratio": True},
+    {"height": 8, "width": 4, "pad_to_aspect_ratio": True, "fill_value": 0.5},
+)
+add("CenterCrop", IMAGE, {"height": 3, "width": 4}, {"height": 6, "width": 7}, {"height": 5, "width": 9})
+
 _cells = {
     "SimpleRNN": [{}, {"activation": "relu", "use_bias": False}],
     "LSTM": [{}, {"unit_forget_bias": False, "activation": "relu", "recurrent_activation": "hard_sigmoid"}],

@@ -182,8 +182,16 @@ def layer_gradients(layer, name, arrays):
     return output, of_inputs, [tf.convert_to_tensor(g) for g in of_weights]
 
 
+def affine():
+    x, transforms = (keras.ops.convert_to_tensor(a) for a in cases.affine_images())
+    transform = keras.ops.image.affine_transform
+    return {name: numpy(transform(x, transforms, **options)) for name, options in cases.AFFINE.items()}
+
+
 def layer_family(cls):
     """Files by family, each below the size that a repository should carry."""
+    if cls in ("Normalization", "Resizing", "CenterCrop", "Rescaling"):
+        return "image"
     if "Conv" in cls:
         return "convolution"
     if any(word in cls for word in ("Pool", "Sampling", "Padding", "Cropping", "Normalization")):
@@ -198,9 +206,9 @@ def layer_results():
     for name in layers.LAYERS:
         layer = layers.make(keras, name)
         arrays = layers.inputs_of(name)
-        layers.apply(layer, name, [keras.ops.convert_to_tensor(a) for a in arrays])  # builds the weights
-        layers.set_weights(layer)
         try:
+            layers.apply(layer, name, [keras.ops.convert_to_tensor(a) for a in arrays])  # builds the weights
+            layers.set_weights(layer)
             output, of_inputs, of_weights = layer_gradients(layer, name, arrays)
         except Exception as error:
             print(f"{name}: not with {BACKEND}: {type(error).__name__}", file=sys.stderr)
@@ -228,7 +236,7 @@ def by_backend(backend, what):
 def record_layers():
     other, out = by_backend("torch", "--layers"), layer_results()
     names = {key.split("/")[0] for key in out}
-    for key in out:
+    for key in out.keys() & other.keys():
         if np.abs(out[key] - other[key]).max(initial=0) > 1e-6:
             print(f"{key}: the backends differ by {np.abs(out[key] - other[key]).max():.2g}")
     out = {key: out.get(key, value) for key, value in other.items() if key in out or key.split("/")[0] not in names}
@@ -248,7 +256,7 @@ def record_activations():
 
 
 def main(families):
-    parts = {"--activations": activations, "--layers": layer_results, "--metrics": metrics}
+    parts = {"--activations": activations, "--affine": affine, "--layers": layer_results, "--metrics": metrics}
     if families and families[0] in parts:
         made = parts[families[0]]()
         print(json.dumps({key: value.tolist() for key, value in made.items()}))
@@ -261,6 +269,7 @@ def main(families):
         "optimizers": optimizers,
         "training": training,
         "layers": record_layers,
+        "affine": lambda: by_backend("jax", "--affine"),  # TensorFlow computes float64 images with float32 positions
     }
     for family in families or makers:
         made = makers[family]()
