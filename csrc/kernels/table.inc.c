@@ -14,6 +14,7 @@
 #include "random.inc.c"
 #include "batching.inc.c"
 #include "matmul.inc.c"
+#include "recurrent.inc.c"
 #include "convolution.inc.c"
 #include "pooling.inc.c"
 #include "normalization.inc.c"
@@ -30,6 +31,7 @@
     FN_RANDOM_KERNELS(X)        \
     FN_BATCHING_KERNELS(X)      \
     FN_MATMUL_KERNELS(X)        \
+    FN_RECURRENT_KERNELS(X)     \
     FN_CONVOLUTION_KERNELS(X)   \
     FN_POOLING_KERNELS(X)       \
     FN_NORMALIZATION_KERNELS(X) \
