@@ -19,6 +19,8 @@ class Model(Trainer, Layer):
     outputs several). A subclass that defines `call` is traced when it first meets data.
     """
 
+    _keeps_masks = True
+
     def __new__(cls, *args, **kwargs):
         functional = (len(args) >= 2 or "outputs" in kwargs) and cls is Model
         layer = Layer.__new__(Functional if functional else cls, *args, **kwargs)

@@ -1,6 +1,7 @@
 """Layers, under Keras' names. To add one: a class here or in a module of its family, and its name below."""
 
 from fastnn.layers.activation import ELU, LeakyReLU, Maxout, PReLU, ReLU, Softmax
+from fastnn.layers.attention import AdditiveAttention, Attention, MultiHeadAttention
 from fastnn.layers.convolution import (
     Conv1D,
     Conv1DTranspose,
@@ -25,6 +26,7 @@ from fastnn.layers.core import (
     RepeatVector,
     Reshape,
 )
+from fastnn.layers.embedding import Embedding, Masking
 from fastnn.layers.layer import Layer
 from fastnn.layers.merging import (
     Add,
@@ -63,6 +65,7 @@ from fastnn.layers.pooling import (
     MaxPooling1D,
     MaxPooling2D,
 )
+from fastnn.layers.recurrent import GRU, LSTM, Jordan, SimpleRNN
 from fastnn.layers.reshaping import (
     Cropping1D,
     Cropping2D,
@@ -73,18 +76,24 @@ from fastnn.layers.reshaping import (
     ZeroPadding1D,
     ZeroPadding2D,
 )
+from fastnn.layers.wrappers import Bidirectional, TimeDistributed
 
 __all__ = [
     "ELU",
+    "GRU",
+    "LSTM",
     "Activation",
     "ActivityRegularization",
     "Add",
+    "AdditiveAttention",
+    "Attention",
     "Average",
     "AveragePooling1D",
     "AveragePooling2D",
     "AvgPool1D",
     "AvgPool2D",
     "BatchNormalization",
+    "Bidirectional",
     "Concatenate",
     "Conv1D",
     "Conv1DTranspose",
@@ -97,6 +106,7 @@ __all__ = [
     "DepthwiseConv2D",
     "Dot",
     "Dropout",
+    "Embedding",
     "Flatten",
     "GaussianNoise",
     "GlobalAveragePooling1D",
@@ -110,6 +120,7 @@ __all__ = [
     "GroupNormalization",
     "Input",
     "InputLayer",
+    "Jordan",
     "Lambda",
     "Layer",
     "LayerNormalization",
@@ -118,9 +129,11 @@ __all__ = [
     "MaxPool2D",
     "MaxPooling1D",
     "MaxPooling2D",
+    "Masking",
     "Maximum",
     "Maxout",
     "Minimum",
+    "MultiHeadAttention",
     "Multiply",
     "PReLU",
     "Permute",
@@ -129,10 +142,12 @@ __all__ = [
     "Reshape",
     "SeparableConv1D",
     "SeparableConv2D",
+    "SimpleRNN",
     "Softmax",
     "SpatialDropout1D",
     "SpatialDropout2D",
     "Subtract",
+    "TimeDistributed",
     "UpSampling1D",
     "UpSampling2D",
     "ZeroPadding1D",

@@ -67,6 +67,8 @@ class Dense(Layer):
         kernel_constraint, bias_constraint: what weights are put back to after each update.
     """
 
+    supports_masking = True
+
     def __init__(self, units, activation=None, use_bias=True, kernel_initializer="glorot_uniform",
                  bias_initializer="zeros", kernel_regularizer=None, bias_regularizer=None, activity_regularizer=None,
                  kernel_constraint=None, bias_constraint=None, **kwargs):  # fmt: skip
@@ -128,6 +130,8 @@ class Dense(Layer):
 class Activation(Layer):
     """An activation by name or function."""
 
+    supports_masking = True
+
     def __init__(self, activation, **kwargs):
         super().__init__(**kwargs)
         self.activation = activations.get(activation)
@@ -143,6 +147,8 @@ class Dropout(Layer):
     """In training, sets each element to 0 with probability `rate` and divides the others by 1 - rate (Srivastava et
     al. 2014, inverted); otherwise the identity. Which elements are dropped follows from the seed, the step and the
     position alone. `noise_shape` is not supported; `seed` gives the layer a stream of its own."""
+
+    supports_masking = True
 
     def __init__(self, rate, noise_shape=None, seed=None, **kwargs):
         super().__init__(**kwargs)
@@ -247,6 +253,8 @@ class RepeatVector(Layer):
 class Lambda(Layer):
     """A function of `fastnn.ops` as a layer. It is saved by its registered name only."""
 
+    supports_masking = True
+
     def __init__(self, function, output_shape=None, mask=None, arguments=None, **kwargs):
         super().__init__(**kwargs)
         self.function = function
@@ -274,6 +282,8 @@ class Lambda(Layer):
 class ActivityRegularization(Layer):
     """The identity, with l1 * sum |x| + l2 * sum x^2 (the mean over the batch) added to the loss."""
 
+    supports_masking = True
+
     def __init__(self, l1=0.0, l2=0.0, **kwargs):
         super().__init__(activity_regularizer=regularizers.L1L2(l1, l2), **kwargs)
         self.l1, self.l2 = l1, l2
@@ -287,6 +297,8 @@ class ActivityRegularization(Layer):
 
 class GaussianNoise(Layer):
     """In training, adds normal noise of standard deviation `stddev`."""
+
+    supports_masking = True
 
     def __init__(self, stddev, seed=None, **kwargs):
         super().__init__(**kwargs)

@@ -274,6 +274,8 @@ class Trainer:
 
     def _step(self, mode, form, batch):
         """The compiled step for this data, made if need be."""
+        for layer in self._stateful_layers():
+            layer.prepare_states(batch)
         key = (mode, form.key)
         step = self._steps.get(key)
         if step is not None and step.version == graph.version() and step.capacity >= batch:
@@ -284,6 +286,14 @@ class Trainer:
             self._steps.pop(next(iter(self._steps)))
         self._steps[key] = step
         return step
+
+    def _stateful_layers(self):
+        return [layer for layer in self._flatten_layers() if getattr(layer, "stateful", False)]
+
+    def reset_states(self):
+        """Sets the states of stateful layers back to zeros."""
+        for layer in self._stateful_layers():
+            layer.reset_state()
 
     def _optimizer_state(self, store):
         state = self._state_of_optimizer
@@ -332,7 +342,20 @@ class Trainer:
                     raise ValueError(f"{where}: x must have shape {(None, *wanted)}, got {a.shape}{hint}")
         elif arrays[0].ndim == 1:
             arrays[0] = arrays[0].reshape(-1, 1)
+        for a, ids in zip(arrays, self._ids(), strict=False):
+            at = -1 if ids is None else _core.first_outside(a, ids)
+            if at >= 0:
+                raise ValueError(
+                    f"{where}: x must hold ids in 0..{ids - 1} (the Embedding's input_dim is {ids}), got {a.ravel()[at]} at "
+                    f"row {at // max(a[0].size, 1)}"
+                )
         return arrays
+
+    def _ids(self):
+        """For each input of a functional model the number of ids it may hold, None where it goes to no Embedding."""
+        source = getattr(self, "_functional", None) or self
+        nodes = source.__dict__.get("_nodes")
+        return [_fewest_ids(nodes, t) for t in source._input_tensors] if nodes is not None else []
 
     def _known_input_names(self):
         return self.input_names if self.input_specs() is not None else None
@@ -400,7 +423,14 @@ class Trainer:
             batch_size = 32
         if isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
             raise ValueError(f"{where}: batch_size must be a positive integer, got {batch_size!r}")
-        return min(int(batch_size), rows)
+        batch_size = min(int(batch_size), rows)
+        stateful = self._stateful_layers() if rows % batch_size else ()
+        if stateful:
+            raise ValueError(
+                f"{where}: {stateful[0].name!r} is stateful: sample j of a batch goes on where it ended in the one before, so "
+                f"all batches need one size, but {rows} samples do not divide into batches of {batch_size}"
+            )
+        return batch_size
 
     # ---- fit ----
 
@@ -665,7 +695,7 @@ class Trainer:
             step.core.run(0, rows, rows)
         if len(xs) == 1 and len(outputs) == 1 and step.structure is None:
             forms = [
-                (_slot(step.slots[0]), 1, xs[0].dtype, xs[0].shape, None),
+                (_slot(step.slots[0]), 1, xs[0].dtype, xs[0].shape, (self._ids() or [None])[0]),
                 (step.store_at, 0, outputs[0].dtype, outputs[0].shape, None),
             ]
             call = _core.Call(step.core, forms, rows)
@@ -682,7 +712,7 @@ class Trainer:
         if classes is not None:
             limit = classes
         forms = [
-            (_slot(step.slots[0]), 1, x.dtype, x.shape, None),
+            (_slot(step.slots[0]), 1, x.dtype, x.shape, (self._ids() or [None])[0]),
             (_slot(step.slots[1]), 1, y.dtype, y.shape, limit),
         ]
         return _core.Call(step.core, forms, arrays.rows), step.version
@@ -763,6 +793,7 @@ class Trainer:
         arrays = [v.value for v in self.weights]
         if self._state_of_optimizer is not None:
             arrays += list(self._state_of_optimizer.buffers.values())
+        arrays += [v.value for layer in self._stateful_layers() for v in layer.states or ()]
         if self._trackers:
             arrays += [t.variable.value for t in [*self._trackers.values(), self._penalty]]
         for m in self.metrics:
@@ -812,6 +843,18 @@ def _unpack(batch):
     if not 1 <= len(batch) <= 3:
         raise ValueError(f"a batch must be x, (x, y) or (x, y, sample_weight), got {len(batch)} parts")
     return (*batch, *(None,) * (3 - len(batch)))
+
+
+def _fewest_ids(nodes, tensor):
+    """The smallest input_dim of the Embeddings among the nodes' layers that read a tensor."""
+    found = []
+    for node in nodes:
+        layer = getattr(node.op, "layer", None)
+        for j, t in enumerate(node.inputs if layer is not None else ()):
+            if t is tensor:
+                dims = layer._ids() if isinstance(layer, Trainer) else [getattr(layer, "ids", None)]
+                found += [d for d in dims[j : j + 1] if d is not None]
+    return min(found, default=None)
 
 
 def _due(epoch, frequency):
