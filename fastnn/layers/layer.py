@@ -285,6 +285,8 @@ class Layer:
         masks = tree.map_leaves(mask_of, args[0]) if args else None
         masked = any(m is not None for m in tree.flatten(masks))
         for name in self._mask_arguments() if args else ():
+            if name == "mask" and kwargs.get("initial_state") is not None:
+                continue  # beside a first state Keras takes a mask that is passed, not the one that the inputs carry
             if kwargs.get(name) is None:
                 source = masks if name == "mask" else self._argument_mask(name, args, kwargs)
                 if any(m is not None for m in tree.flatten(source)):
