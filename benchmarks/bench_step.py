@@ -222,7 +222,7 @@ def main():
         Path(args.json).write_text(json.dumps({"threads": args.threads, "results": results}, indent=1))
 
 
-LATER = {"infer_lenet5", "lenet5", "cnn_cifar", "rnn_elman", "lstm", "gru"}  # nets beyond dense ones, asked for by name
+LATER = {"infer_lenet5", "lenet5", "cnn_cifar", "rnn_elman", "lstm", "gru", "lstm_long", "gru_long"}  # nets beyond dense ones, asked for by name
 
 if __name__ == "__main__":
     main()

@@ -13,8 +13,8 @@
  *                  h' = z h + (1 - z) g
  *
  *   p  [0] y[batch, time, units]: h' of each step, or NULL   [1] last h[batch, units] or NULL   [2] last c or NULL
- *      kept for the gradient, each NULL when not: [3] h before each step  [4] the gates, after their activations; may
- *      be x  [5] lstm: c before each step; gru: h U_g + b_g, or with reset before r h
+ *      kept for the gradient, each NULL when not: [3] h before each step  [4] lstm, gru: the gates, after their
+ *      activations; may be x  [5] lstm: c before each step; gru: h U_g + b_g, or with reset before r h
  *      [6] x  [7] U[units, gates units]  [8] gru: b[gates units] or NULL  [9] first h[batch, units] or NULL: zeros
  *      [10] first c or NULL  [11] mask[batch, time] or NULL: where 0 the state stays, and the output repeats the one
  *      before (zeros at first)  [12] factors[batch, units] of h in all products, or NULL
@@ -28,9 +28,9 @@
  * The gradients, from the last step back:
  *
  *     simple_rnn_grad, lstm_grad, gru_grad
- *   p  [0] dx; may be the gates  [1] gru, reset after: gradient by h U_g + b_g; may be p[10]  [2] by the first h or NULL
+ *   p  [0] dx; may be p[9]  [1] gru, reset after: gradient by h U_g + b_g; may be p[10]  [2] by the first h or NULL
  *      [3] by the first c or NULL   [4] dy or NULL  [5] by the last h or NULL  [6] by the last c or NULL
- *      [7] U  [8] h before each step  [9] gates  [10] what [5] above is  [11] mask  [12] factors
+ *      [7] U  [8] h before each step  [9] gates; simple_rnn: last h  [10] what [5] above is  [11] mask  [12] factors
  *   i, f, split  as above
  *
  *     gru_weight_grad   dU = [A^T B, C^T D], sums = [sum of B, sum of D] over the rows
@@ -41,12 +41,19 @@
  */
 
 enum { RNN_SIMPLE, RNN_LSTM, RNN_GRU };
-enum { RNN_ROWS = 96 };
+enum {
+    RNN_ROWS = 96,
+    RNN_PANEL = 2 /* vectors across a tile: few, since U comes from the second-level cache and h from the first */
+};
 
 /* Elements from row to row of a thread's own state: whole vectors, and one more so that the rows of a tile do not
  * all fall on one set of the cache. */
 static inline int64_t rnn_ld(int64_t units) { return (gemm_up(units, VL) + 1) * VL; }
 static inline int rnn_gates(int kind) { return kind == RNN_LSTM ? 4 : kind == RNN_GRU ? 3 : 1; }
+static inline int rnn_panel(int64_t vectors, int64_t at)
+{
+    return (int)gemm_min(RNN_PANEL, vectors - at);
+}
 static inline int64_t rnn_padded(int64_t units) { return gemm_up(units, VL) * VL; }
 
 typedef struct {
@@ -150,21 +157,25 @@ FN_INLINE void rnn_finish(const int kind, const int usual, const int stage, cons
     const int64_t units = p->units, gates = rnn_gates(kind);
     const int last = q->s + 1 == p->time;
     const int64_t place = rnn_place(p, q->s), next = last ? 0 : rnn_place(p, q->s + 1), out = rnn_output(p, q->s);
-    real *const *op = (real *const *)p->op->p;
+    real *const y0 = p->op->p[0], *const before0 = last ? NULL : p->op->p[3], *const gates0 = p->op->p[4];
+    real *const extra0 = p->op->p[5];
+    const real *const x0 = p->op->p[6];
+    const int64_t ahead = last ? 0 : (next - place) * gates * units; /* from x of this step to x of the next */
     const vec one = vset1(1);
     for (int64_t r = row; r < row + rows; r++, product += ldp) {
         const int64_t first = (p->sample + r) * p->time, cell = first + place;
         const int masked = rnn_masked(p, r, q->s);
         for (int64_t v = 0; v < vectors; v++) {
             const int64_t j = unit + v * VL, n = gemm_min(VL, units - j), at = r * p->ld + j;
-            const real *x = op[6] + cell * gates * units + j, *a = product + v * VL;
-            real *kept = op[4] ? op[4] + cell * gates * units + j : NULL;
+            const real *x = x0 + cell * gates * units + j, *a = product + v * VL;
+            real *kept = gates0 ? gates0 + cell * gates * units + j : NULL;
             const vec old = vload(q->h + at);
+            if (stage != 1) /* the rows of a step lie too far apart for the processor to see what comes next */
+                for (int g = 0; g < gates; g++)
+                    __builtin_prefetch(x + ahead + g * units, 1, 2);
             vec h, c = {};
             if (kind == RNN_SIMPLE) {
                 h = rnn_act(usual, p, vload_n(x, n) + vload(a));
-                if (kept)
-                    vstore_n(kept, h, n);
             } else if (kind == RNN_LSTM) {
                 const vec i = rnn_squash(usual, p, vload_n(x, n) + vload(a));
                 const vec f = rnn_squash(usual, p, vload_n(x + units, n) + vload(a + VL));
@@ -182,8 +193,8 @@ FN_INLINE void rnn_finish(const int kind, const int usual, const int stage, cons
                     vstore_n(kept + 2 * units, g, n);
                     vstore_n(kept + 3 * units, o, n);
                 }
-                if (op[5] && !last)
-                    vstore_n(op[5] + (first + next) * units + j, c, n);
+                if (extra0 && !last)
+                    vstore_n(extra0 + (first + next) * units + j, c, n);
             } else if (stage == 0) {
                 const vec z = rnn_squash(usual, p, vload_n(x, n) + vload(a));
                 const vec reset = rnn_squash(usual, p, vload_n(x + units, n) + vload(a + VL));
@@ -194,8 +205,8 @@ FN_INLINE void rnn_finish(const int kind, const int usual, const int stage, cons
                     vstore_n(kept, z, n);
                     vstore_n(kept + units, reset, n);
                 }
-                if (op[5])
-                    vstore_n(op[5] + cell * units + j, rh, n);
+                if (extra0)
+                    vstore_n(extra0 + cell * units + j, rh, n);
                 continue;
             } else {
                 vec z, inner;
@@ -211,8 +222,8 @@ FN_INLINE void rnn_finish(const int kind, const int usual, const int stage, cons
                         vstore_n(kept, z, n);
                         vstore_n(kept + units, reset, n);
                     }
-                    if (op[5])
-                        vstore_n(op[5] + cell * units + j, bare, n);
+                    if (extra0)
+                        vstore_n(extra0 + cell * units + j, bare, n);
                 }
                 const vec g = rnn_act(usual, p, vload_n(x + 2 * units, n) + inner);
                 if (kept)
@@ -222,10 +233,10 @@ FN_INLINE void rnn_finish(const int kind, const int usual, const int stage, cons
             if (masked)
                 h = old;
             vstore(q->h_next + at, h);
-            if (op[3] && !last)
-                vstore_n(op[3] + (first + next) * units + j, h, n);
-            if (op[0])
-                vstore_n(op[0] + (first + out) * units + j, masked && rnn_silent(p, r, q->s) ? (vec){} : h, n);
+            if (before0)
+                vstore_n(before0 + (first + next) * units + j, h, n);
+            if (y0)
+                vstore_n(y0 + (first + out) * units + j, masked && rnn_silent(p, r, q->s) ? (vec){} : h, n);
         }
     }
 }
@@ -236,7 +247,7 @@ static void rnn_pack(real *to, const real *u, int64_t units, int64_t ldu, int ga
 {
     const int64_t vectors = gemm_up(units, VL);
     for (int64_t v = 0; v < vectors;) {
-        const int width = panels ? gemm_panel(vectors, v, 0) : 1;
+        const int width = panels ? rnn_panel(vectors, v) : 1;
         for (int64_t l = 0; l < units; l++)
             for (int g = 0; g < parts; g++)
                 for (int w = 0; w < width; w++, to += VL) {
@@ -253,14 +264,14 @@ FN_INLINE void rnn_pass(const int kind, const int usual, const int stage, const 
                         const rnn_state *q, const real *a, const real *packed, const real *bias, int64_t rows)
 {
     const int64_t vectors = gemm_up(p->units, VL);
-    real product[GEMM_TILE_VECS * VL];
+    real product[64 * VL]; /* rows of a tile times four vectors */
     for (int64_t v = 0; v < vectors;) {
-        const int width = parts == 1 ? gemm_panel(vectors, v, 0) : 1, wide = parts * width;
-        const int most = gemm_tile_rows[wide < GEMM_PANEL ? wide : GEMM_PANEL];
+        const int width = parts == 1 ? rnn_panel(vectors, v) : 1, wide = parts * width;
+        const int most = gemm_tile_rows[wide < RNN_PANEL ? wide : RNN_PANEL];
         for (int64_t r = 0; r < rows;) {
             const int64_t n = rows - r <= most ? rows - r : gemm_up(rows - r, gemm_up(rows - r, most));
-            for (int w = 0; w < wide; w += GEMM_PANEL) {
-                const int some = wide - w < GEMM_PANEL ? wide - w : GEMM_PANEL;
+            for (int w = 0; w < wide; w += RNN_PANEL) {
+                const int some = wide - w < RNN_PANEL ? wide - w : RNN_PANEL;
                 const gemm_tile t = {
                     .a = a + r * p->ld, .b = packed + w * VL, .start = bias ? bias + v * parts * VL + w * VL : NULL,
                     .c = product + w * VL, .k = p->units, .lda = p->ld, .ldb = wide * VL, .ldc = wide * VL,
@@ -375,49 +386,61 @@ FN_INLINE void rnn_back_cells(const int kind, const int usual, const int stage, 
 {
     const int64_t units = p->units, gates = rnn_gates(kind);
     const int64_t place = rnn_place(p, q->s), out = rnn_output(p, q->s);
-    real *const *op = (real *const *)p->op->p;
+    const int last = q->s + 1 == p->time;
+    const int64_t next = last ? 0 : rnn_place(p, q->s + 1), ahead = q->s > 0 ? rnn_place(p, q->s - 1) - place : 0;
+    real *const dx0 = p->op->p[0], *const inner0 = p->op->p[1];
+    const real *const dy0 = p->op->p[4], *const before0 = p->op->p[8], *const gates0 = p->op->p[9];
+    const real *const extra0 = p->op->p[10];
     const vec zero = {}, one = vset1(1);
     for (int64_t r = 0; r < rows; r++) {
         const int64_t first = (p->sample + r) * p->time, cell = first + place;
         const int masked = rnn_masked(p, r, q->s), silent = masked && rnn_silent(p, r, q->s);
-        const real *g0 = op[9] + cell * gates * units;
-        real *dx = op[0] + cell * gates * units, *a = q->a + r * q->lda;
+        const real *g0 = gates0 + cell * gates * units;
+        real *dx = dx0 + cell * gates * units, *a = q->a + r * q->lda;
         real *past = (p->drop ? q->carry : q->dh) + r * p->ld;
         for (int64_t j = 0; j < units; j += VL) {
             const int64_t n = gemm_min(VL, units - j), at = r * p->ld + j;
             if (stage == 1) { /* gru, reset before: dr is known now */
                 const vec reset = vload_n(g0 + units + j, n), back = masked ? zero : vload(q->dr + at);
                 const vec m = p->drop ? vload_n(p->drop + (p->sample + r) * units + j, n) : one;
-                const vec in = vload_n(op[8] + cell * units + j, n) * m;
+                const vec in = vload_n(before0 + cell * units + j, n) * m;
                 const vec da = back * in * rnn_squash_grad(usual, p, reset);
                 vstore_n(a + units + j, da, n);
                 vstore_n(dx + units + j, da, n);
                 vstore(past + j, vload(past + j) + back * reset * m);
                 continue;
             }
+            if (kind != RNN_SIMPLE) {
+                for (int g = 0; g < gates; g++)
+                    __builtin_prefetch(g0 + (ahead * gates + g) * units + j, 1, 2);
+                __builtin_prefetch(extra0 + (cell + ahead) * units + j, 1, 2);
+            }
+            if (kind != RNN_LSTM)
+                __builtin_prefetch(before0 + (cell + ahead) * units + j, 0, 2);
             vec dh = vload(q->dh + at);
-            if (op[4] && !silent)
-                dh += vload_n(op[4] + (first + out) * units + j, n);
+            if (dy0 && !silent)
+                dh += vload_n(dy0 + (first + out) * units + j, n);
             if (masked) {
                 for (int g = 0; g < gates; g++) {
                     vstore_n(a + g * units + j, zero, n);
                     vstore_n(dx + g * units + j, zero, n);
                 }
                 if (kind == RNN_GRU && p->after)
-                    vstore_n(op[1] + cell * units + j, zero, n);
+                    vstore_n(inner0 + cell * units + j, zero, n);
                 if (kind == RNN_GRU && !p->after)
                     vstore(q->dg + at, zero);
                 vstore(past + j, dh);
                 continue;
             }
             if (kind == RNN_SIMPLE) {
-                const vec da = dh * rnn_act_grad(usual, p, vload_n(g0 + j, n));
+                const real *h = last ? gates0 + (p->sample + r) * units : before0 + (first + next) * units;
+                const vec da = dh * rnn_act_grad(usual, p, vload_n(h + j, n));
                 vstore_n(a + j, da, n);
                 vstore_n(dx + j, da, n);
                 vstore(past + j, zero);
             } else if (kind == RNN_LSTM) {
                 const vec i = vload_n(g0 + j, n), f = vload_n(g0 + units + j, n), g = vload_n(g0 + 2 * units + j, n);
-                const vec o = vload_n(g0 + 3 * units + j, n), before = vload_n(op[10] + cell * units + j, n);
+                const vec o = vload_n(g0 + 3 * units + j, n), before = vload_n(extra0 + cell * units + j, n);
                 const vec y = rnn_act(usual, p, f * before + i * g);
                 const vec dc = vload(q->dc + at) + dh * o * rnn_act_grad(usual, p, y);
                 const vec di = dc * g * rnn_squash_grad(usual, p, i), df = dc * before * rnn_squash_grad(usual, p, f);
@@ -434,15 +457,15 @@ FN_INLINE void rnn_back_cells(const int kind, const int usual, const int stage, 
                 vstore(past + j, zero);
             } else {
                 const vec z = vload_n(g0 + j, n), reset = vload_n(g0 + units + j, n);
-                const vec g = vload_n(g0 + 2 * units + j, n), before = vload_n(op[8] + cell * units + j, n);
+                const vec g = vload_n(g0 + 2 * units + j, n), before = vload_n(before0 + cell * units + j, n);
                 const vec dz = dh * (before - g) * rnn_squash_grad(usual, p, z);
                 const vec dg = dh * (one - z) * rnn_act_grad(usual, p, g);
                 vstore_n(a + j, dz, n);
                 if (p->after) {
-                    const vec dr = dg * vload_n(op[10] + cell * units + j, n) * rnn_squash_grad(usual, p, reset);
+                    const vec dr = dg * vload_n(extra0 + cell * units + j, n) * rnn_squash_grad(usual, p, reset);
                     vstore_n(a + units + j, dr, n);
                     vstore_n(a + 2 * units + j, dg * reset, n);
-                    vstore_n(op[1] + cell * units + j, dg * reset, n);
+                    vstore_n(inner0 + cell * units + j, dg * reset, n);
                     vstore_n(dx + units + j, dr, n);
                 } else {
                     vstore(q->dg + at, dg);
@@ -461,7 +484,7 @@ static void rnn_product(const rnn *p, real *c, const real *a, int64_t lda, int64
 {
     const int64_t vectors = gemm_up(p->units, VL);
     for (int64_t v = 0; v < vectors;) {
-        const int width = gemm_panel(vectors, v, 0), most = gemm_tile_rows[width];
+        const int width = rnn_panel(vectors, v), most = gemm_tile_rows[width];
         for (int64_t r = 0; r < rows;) {
             const int64_t n = rows - r <= most ? rows - r : gemm_up(rows - r, gemm_up(rows - r, most));
             const gemm_tile t = {
@@ -481,7 +504,7 @@ static void rnn_pack_transposed(real *to, const real *u, int64_t units, int64_t 
 {
     const int64_t vectors = gemm_up(units, VL), k = parts * units;
     for (int64_t v = 0; v < vectors;) {
-        const int width = gemm_panel(vectors, v, 0);
+        const int width = rnn_panel(vectors, v);
         gemm_pack_transposed(to, u + v * VL * ldu + gate * units, ldu, k, gemm_min(width * VL, units - v * VL));
         to += k * width * VL;
         v += width;

@@ -10,6 +10,9 @@ from fastnn.ops import nn
 from fastnn.ops.core import apply
 
 
+_ANY_LENGTH = 32  # what a model is first built with where an Input leaves a length open
+
+
 class InputLayer(Layer):
     """Where data enters a model."""
 
@@ -19,15 +22,20 @@ class InputLayer(Layer):
             shape = kwargs.pop("batch_shape")[1:]
         super().__init__(name=name or auto_name("input_layer"), dtype=_float(dtype), **kwargs)
         shape = (shape,) if isinstance(shape, int) else tuple(shape)
-        if any(d is None or d < 0 for d in shape):
-            raise ValueError(f"Input: shape (without the batch) must be of known sizes, got {shape}")
+        if any(d is not None and d < 0 for d in shape):
+            raise ValueError(f"Input: shape (without the batch) must be of sizes or None, got {shape}")
         self.shape = shape
         self.batch_size = batch_size
         self.input_dtype = dtype or config.floatx()
         self.built = True
         # integers other than class ids or indices come in as the float type: the batch loader converts them
         kind = "int32" if self.input_dtype in ("int32", "int64") else self.dtype
-        self.output = graph.input_tensor((None, *shape), kind, self.name)
+        self.output = graph.input_tensor((None, *(_ANY_LENGTH if d is None else d for d in shape)), kind, self.name)
+
+    @property
+    def is_open(self):
+        """Whether a dimension is of any length (None): the model is traced anew for each that data have."""
+        return None in self.shape
 
     def call(self, inputs):
         return inputs
@@ -45,6 +53,9 @@ def Input(shape=None, batch_size=None, dtype=None, name=None, batch_shape=None):
 
     dtype: "float32" or "float64"; "int32" for class ids and indices; other integer types are converted to the float
     type while batches are loaded, so images go in as uint8.
+
+    A None in shape is a length that may differ from batch to batch, for layers whose weights do not depend on it. Each
+    length is compiled once.
     """
     if shape is None and batch_shape is None:
         raise ValueError("Input: shape is needed, e.g. Input(shape=(784,))")

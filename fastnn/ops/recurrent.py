@@ -14,7 +14,7 @@ CELLS = {"simple_rnn": 1, "lstm": 4, "gru": 3}
 #: Activations the kernels know, whose gradient follows from their result.
 ACTIVATIONS = {name: code for name, code in CODES.items() if name not in (None, "silu")}
 _RESULTS = {
-    "simple_rnn": ("y", "h", "before", "gates"),
+    "simple_rnn": ("y", "h", "before"),
     "lstm": ("y", "h", "c", "before", "gates", "extra"),
     "gru": ("y", "h", "before", "gates", "extra"),
 }
@@ -62,7 +62,7 @@ class Recurrence(_Cell):
     steps at once; U (units, gates units) are the recurrent weights. See csrc/kernels/recurrent.inc.c for the equations.
 
     Results, those named in `results`: "y" (batch, time, units), the outputs; "h" and "c" (batch, units), the last state;
-    and what the gradient needs: "before", "gates", "extra". The compiler drops those that nobody reads.
+    and what the gradient needs: "before", "gates", "extra" (of a simple cell "before" and the last "h"). The compiler drops those that nobody reads.
     """
 
     def __init__(self, cell, *args, results=None, **kwargs):
@@ -121,7 +121,7 @@ class Recurrence(_Cell):
         settings = {k: v for k, v in self.config().items() if k not in ("results", "given", "stateful")}
         beside = [name for name in ("mask", "factors") if name in given]
         op = RecurrenceGrad(**settings, given=beside, coming=tuple(coming), by=tuple(state))
-        kept = [made[name] for name in ("before", "gates", "extra") if name in made]
+        kept = [made[n] for n in (("before", "h") if self.cell == "simple_rnn" else ("before", "gates", "extra"))]
         outs = dict(zip(op.results, make(op, u, *kept, *coming.values(), *(given[n] for n in beside)), strict=True))
         found = {"x": outs["x"], **{name: outs[name] for name in state}}
         before = made["before"]
@@ -137,8 +137,8 @@ class Recurrence(_Cell):
 
 @register
 class RecurrenceGrad(_Cell):
-    """The gradient of a Recurrence from its last step to its first. Inputs: U, what was kept ("before", "gates",
-    "extra"), the gradients `coming` ("y", "h", "c"), then those of `given`. Results: "x"; for a gru that resets after the
+    """The gradient of a Recurrence from its last step to its first. Inputs: U, what was kept ("before", "gates", "extra";
+    of a simple cell "before" and the last "h"), the gradients `coming` ("y", "h", "c"), then those of `given`. Results: "x"; for a gru that resets after the
     product "inner", by that product; and those of `by` ("h", "c"), by the first state."""
 
     def __init__(self, cell, *args, coming=("y",), by=(), **kwargs):
@@ -155,11 +155,12 @@ class RecurrenceGrad(_Cell):
 
     @property
     def in_place(self):  # x over the gates
-        return ((0, 2), *(((1, 3),) if "inner" in self.results else ()))
+        return () if self.cell == "simple_rnn" else ((0, 2), *(((1, 3),) if "inner" in self.results else ()))
 
     def infer(self, u, before, gates, *rest):
         state = (before.shape[0], before.shape[2])
-        shapes = {"x": gates.shape, "inner": before.shape, "h": state, "c": state}
+        x = before.shape if self.cell == "simple_rnn" else gates.shape
+        shapes = {"x": x, "inner": before.shape, "h": state, "c": state}
         return tuple(Spec(shapes[name], gates.dtype) for name in self.results)
 
     def lower(self, b, outs, ins):
@@ -170,7 +171,7 @@ class RecurrenceGrad(_Cell):
         given = dict(zip(self.given, rest[len(self.coming) :], strict=True))
         operands = (*(out.get(name) for name in ("x", "inner", "h", "c")), *(coming.get(n) for n in ("y", "h", "c")),
                     u, before, gates, extra, given.get("mask"), given.get("factors"))  # fmt: skip
-        self._emit(b, f"{self.cell}_grad", operands, gates.shape, u.shape[0])
+        self._emit(b, f"{self.cell}_grad", operands, outs[0].shape, u.shape[0])
 
 
 @register

@@ -268,7 +268,7 @@ class Trainer:
             if not self.built:
                 self._build_by_trial(specs[0] if len(specs) == 1 else list(specs))
                 specs = self.input_specs() or specs
-        inner = [Spec(s.shape[1:], s.dtype) for s in specs]
+        inner = [Spec(s.shape[1:] if None not in s.shape[1:] else a.shape[1:], s.dtype) for s, a in zip(specs, x)]
         names = [f"x{j}" for j in range(len(x))]
         return DataForm(inner, names, [DataForm.spec(a, dtype) for a in y], [a is not None for a in w])
 
@@ -332,12 +332,14 @@ class Trainer:
         if specs is not None:
             for j, (a, s) in enumerate(zip(arrays, specs, strict=True)):
                 wanted = s.shape[1:]
+                if None in wanted and a.ndim == 1 + len(wanted):
+                    wanted = tuple(n if d is None else d for d, n in zip(wanted, a.shape[1:], strict=True))
                 if a.shape[1:] != wanted:
                     if a.ndim == 1 and wanted == (1,):
                         arrays[j] = a.reshape(-1, 1)
                         continue
                     hint = ""
-                    if int(np.prod(a.shape[1:])) == int(np.prod(wanted)):
+                    if None not in wanted and int(np.prod(a.shape[1:])) == int(np.prod(wanted)):
                         hint = f"; x.reshape({(-1, *wanted)}) would fit"
                     raise ValueError(f"{where}: x must have shape {(None, *wanted)}, got {a.shape}{hint}")
         elif arrays[0].ndim == 1:
@@ -465,7 +467,7 @@ class Trainer:
         if y is None and not isinstance(x, (np.ndarray, list, tuple, dict)) and x is not None and _is_batches(x):
             batches = Batches(self, x, steps_per_epoch)
             validation = self._validation(validation_data)
-            steps = steps_per_epoch
+            steps = steps_per_epoch or (len(x) if hasattr(x, "__len__") else None)
         else:
             arrays = self._dataset(x, y, sample_weight, "fit", class_weight)
             if validation_data is None and validation_split:
@@ -521,8 +523,10 @@ class Trainer:
     def _validation(self, given):
         if given is None:
             return None
+        if _is_batches(given):
+            return given
         if not isinstance(given, (tuple, list)) or len(given) not in (2, 3):
-            raise ValueError("fit: validation_data must be (x, y) or (x, y, sample_weight)")
+            raise ValueError("fit: validation_data must be (x, y), (x, y, sample_weight) or an iterable of batches")
         return self._dataset(given[0], given[1], given[2] if len(given) == 3 else None, "fit: validation_data")
 
     def _run_epoch(self, step, arrays, batch, rows, order, list_of):
@@ -564,13 +568,7 @@ class Trainer:
 
         self._need_compile("evaluate")
         if y is None and x is not None and _is_batches(x):
-            self.reset_metrics()
-            for number, part in enumerate(x):
-                if steps is not None and number >= steps:
-                    break
-                bx, by, bw = _unpack(part)
-                self._test(self._dataset(bx, by, bw, "evaluate"))
-            logs = self._logs()
+            logs = self._evaluate(x, None, None, steps)
         else:
             arrays = self._dataset(x, y, sample_weight, "evaluate")
             count = -(-arrays.rows // self._batch_size(batch_size, arrays.rows, "evaluate"))
@@ -584,8 +582,19 @@ class Trainer:
 
     def _evaluate(self, arrays, batch_size, list_of, steps):
         self.reset_metrics()
-        self._test(arrays, batch_size, list_of, steps)
+        if isinstance(arrays, Arrays):
+            self._test(arrays, batch_size, list_of, steps)
+        else:
+            self._test_batches(arrays, steps)
         return self._logs()
+
+    def _test_batches(self, batches, steps):
+        for number, part in enumerate(batches):
+            if steps is not None and number >= steps:
+                break
+            x, y, w = _unpack(part)
+            arrays = self._dataset(x, y, w, "evaluate")
+            self._test(arrays, arrays.rows)
 
     def _test(self, arrays, batch_size=None, list_of=None, steps=None):
         batch = self._batch_size(batch_size, arrays.rows, "evaluate")
@@ -735,7 +744,10 @@ class Trainer:
         if specs is None:
             raise RuntimeError(f"{where}: the model is not built yet: call it on data, or give it an Input")
         batch = batch_size or 32
-        xs = [np.zeros((batch, *s.shape[1:]), np.int32 if s.dtype == "int32" else s.dtype) for s in specs]
+        xs = [
+            np.zeros((batch, *(32 if d is None else d for d in s.shape[1:])), np.int32 if s.dtype == "int32" else s.dtype)
+            for s in specs
+        ]
         if mode == "predict":
             return self._step(mode, self._form(xs), batch)
         self._need_compile(where)
