@@ -223,7 +223,7 @@ def main():
 
 
 # Nets beyond dense ones, asked for by name.
-LATER = {"infer_lenet5", "lenet5", "cnn_cifar", "resnet20", "rnn_elman", "lstm", "gru"}
+LATER = {"infer_lenet5", "lenet5", "cnn_cifar", "resnet20", "rnn_elman", "lstm", "gru", "lstm_long", "gru_long"}
 
 if __name__ == "__main__":
     main()

@@ -1,6 +1,6 @@
 """Learning-rate schedules, drawn, and what they reach on one network with the same number of steps.
 
-    python examples/schedules.py [--quick] [--data mnist]
+python examples/schedules.py [--quick] [--data mnist]
 """
 
 from _common import arguments, classifier, images, panels, save

@@ -8,6 +8,7 @@ compiler turns them into plans.
 
 import itertools
 import threading
+import weakref
 from typing import NamedTuple
 
 import numpy as np
@@ -23,12 +24,13 @@ class Spec(NamedTuple):
 
 
 class Tensor:
-    """A symbolic value: `shape` (None leads when batched), `dtype`, and the node whose output `index` it is."""
+    """A symbolic value: `shape` (None leads when batched), `dtype`, and the node whose output `index` it is. `mask` is a
+    tensor that is 0 for the steps of a sequence that do not count, or None."""
 
     __array_priority__ = 100  # array + tensor goes to the tensor
     __array_ufunc__ = None
 
-    __slots__ = ("dtype", "index", "name", "node", "shape")
+    __slots__ = ("dtype", "index", "mask", "name", "node", "shape")
 
     def __init__(self, node, index, shape, dtype, name=None):
         self.node = node
@@ -36,6 +38,7 @@ class Tensor:
         self.shape = tuple(shape)
         self.dtype = dtype
         self.name = name
+        self.mask = None
 
     @property
     def ndim(self):
@@ -63,6 +66,26 @@ class Tensor:
 
     def __array__(self, *args, **kwargs):
         raise TypeError(f"{self!r} is symbolic and has no values: use fastnn.ops on it instead of NumPy functions")
+
+
+_array_masks = {}  # id of an array -> (weak reference to it, its mask)
+
+
+def mask_of(x):
+    """The mask of a tensor or array of sequences: 0 for the steps that do not count; None: all do."""
+    if isinstance(x, Tensor):
+        return x.mask
+    found = _array_masks.get(id(x))
+    return found[1] if found is not None and found[0]() is x else None
+
+
+def set_mask(x, mask):
+    """Gives a tensor or array a mask, for the layers that it goes through next."""
+    if isinstance(x, Tensor):
+        x.mask = mask
+    elif isinstance(x, np.ndarray):
+        number = id(x)
+        _array_masks[number] = weakref.ref(x, lambda _: _array_masks.pop(number, None)), mask
 
 
 class Node:
@@ -120,8 +143,9 @@ class Trace:
     tensors becomes one opaque node of a functional model.
     """
 
-    def __init__(self, training=False):
+    def __init__(self, training=False, rows=None):
         self.training = training
+        self.rows = rows  # the most samples a step can have, where that is known
         self.variables = {}  # Variable -> leaf tensor
         self.updates = {}  # Variable -> tensor assigned to it last
         self.effects = []  # nodes to run for what they do

@@ -8,7 +8,7 @@ on symbolic tensors in a graph. Where a fused kernel exists it is used: it gives
 import numpy as np
 
 from fastnn import config, ops
-from fastnn.graph import Tensor
+from fastnn.graph import Tensor, mask_of
 from fastnn.ops import nn
 from fastnn.ops.core import normalize_axis, shape_of
 from fastnn.saving import registry
@@ -313,9 +313,10 @@ class Loss:
 
     def __call__(self, y_true, y_pred, sample_weight=None):
         """The reduced loss: a number (or symbolic scalar), or the weighted values when `reduction` is None."""
+        steps = mask_of(y_pred)
         y_true, y_pred = self._arguments(y_true, y_pred)
         values = self.call(y_true, y_pred)
-        mask = self._mask_weight(y_true, y_pred)
+        mask = self._mask_weight(y_true, y_pred, steps)
         weight = None if sample_weight is None else weights_for(sample_weight, values, self.name)
         if mask is not None:
             weight = mask if weight is None else ops.multiply(weight, mask)
@@ -335,11 +336,12 @@ class Loss:
     def per_sample(self, y_true, y_pred):
         """(batch,): the loss of each sample, the mean (for reduction "sum" the sum) over whatever dimensions `call`
         leaves beside the batch. The mean of these over a batch is the loss of reduction "sum_over_batch_size"."""
+        steps = mask_of(y_pred)
         y_true, y_pred = self._arguments(y_true, y_pred)
         if len(y_pred.shape) == 1:  # one number a sample
             y_pred = ops.expand_dims(y_pred, -1)
         values = self.call(y_true, y_pred)
-        mask = self._mask_weight(y_true, y_pred)
+        mask = self._mask_weight(y_true, y_pred, steps)
         if mask is not None:
             values = ops.multiply(values, mask)
         shape, batch = shape_of(values), shape_of(y_pred)[0]
@@ -366,9 +368,12 @@ class Loss:
             raise ValueError(f"{self.name}: y_pred must have a dimension of samples, got a single number")
         return y_true, y_pred
 
-    def _mask_weight(self, y_true, y_pred):
-        """Weights that the mask stands for: for a mean, such that it is one over the values that count."""
+    def _mask_weight(self, y_true, y_pred, steps=None):
+        """Weights that the mask stands for: for a mean, such that it is one over the values that count. steps: the mask
+        that the predictions carry, of sequences' steps that do not count."""
         mask = self.mask(y_true, y_pred)
+        if steps is not None:
+            mask = steps if mask is None else ops.multiply(mask, steps)
         if mask is None or self.reduction not in ("sum_over_batch_size", "mean"):
             return mask
         share = ops.mean(mask)

@@ -19,6 +19,8 @@ class Model(Trainer, Layer):
     outputs several). A subclass that defines `call` is traced when it first meets data.
     """
 
+    _keeps_masks = True
+
     def __new__(cls, *args, **kwargs):
         functional = (len(args) >= 2 or "outputs" in kwargs) and cls is Model
         layer = Layer.__new__(Functional if functional else cls, *args, **kwargs)
@@ -187,7 +189,7 @@ class Functional(Model):
         return tree.map_leaves(lambda t: t.shape, self.outputs_structure)
 
     def input_specs(self):
-        return [core.Spec(t.shape, t.dtype) for t in self._input_tensors]
+        return [core.Spec((None, *_open_shape(t)), t.dtype) for t in self._input_tensors]
 
     @property
     def input_names(self):
@@ -261,9 +263,9 @@ class Functional(Model):
         if len(given) != len(self._input_tensors):
             raise ValueError(f"model {self.name!r} has {len(self._input_tensors)} inputs, got {len(given)}")
         for t, x in zip(self._input_tensors, given, strict=True):
-            shape = core.shape_of(x)
-            if len(shape) != len(t.shape) or any(a not in (None, d) for a, d in zip(t.shape, shape, strict=True)):
-                raise ValueError(f"model {self.name!r}: input {t.name!r} must have shape {t.shape}, got {shape}")
+            shape, wanted = core.shape_of(x), (None, *_open_shape(t))
+            if len(shape) != len(wanted) or any(a not in (None, d) for a, d in zip(wanted, shape, strict=True)):
+                raise ValueError(f"model {self.name!r}: input {t.name!r} must have shape {wanted}, got {shape}")
         return given
 
     # ---- configuration ----
@@ -345,6 +347,12 @@ class Functional(Model):
 def _fill(op, tensors):
     tensors = iter(tensors)
     return [next(tensors) if isinstance(leaf, Tensor) else leaf for leaf in tree.flatten((op.args, op.kwargs))]
+
+
+def _open_shape(t):
+    """The shape of an input without the batch, with None where its Input leaves a length open."""
+    content = t.node.op.content if isinstance(t.node.op, Leaf) else None
+    return content.shape if isinstance(content, InputLayer) else t.shape[1:]
 
 
 def _input_layer(t):

@@ -19,10 +19,15 @@ from golden.store import load
 GOLDEN = {}
 for _family in ("dense", "convolution", "pooling", "sequence", "image"):
     GOLDEN |= load(f"keras_layers_{_family}")
-#: Keras resizes by weights in float32, whatever the dtype, and holds given means and variances in it.
+#: Keras resizes by weights in float32, whatever the dtype, holds given means and variances in it, and multiplies
+#: queries by a float32 1 / sqrt(key_dim).
 BY_FLOAT32 = {
     "upsampling2d_2",
-    *(name for name in layers.LAYERS if name.startswith(("resizing", "centercrop", "normalization"))),
+    *(
+        name
+        for name in layers.LAYERS
+        if name.startswith(("resizing", "centercrop", "normalization", "multiheadattention"))
+    ),
 }
 #: TensorFlow takes bicubic weights from a table of 1024 entries.
 BY_TABLE = {"rtol": 2e-3, "atol": 2e-3}

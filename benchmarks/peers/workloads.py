@@ -192,8 +192,10 @@ RESNET20 = [
 ADAM, MOMENTUM = ("adam", 1e-3), ("momentum", 1e-2)
 
 
-def recurrent(kind):
-    return lambda: Workload(kind, (50, 32), [(kind, 64), ("dense", 10, None)], "softmax", ADAM, 32, 16)
+def recurrent(kind, steps=50, inputs=32, units=64, batch=32, batches=16):
+    return lambda: Workload(
+        kind, (steps, inputs), [(kind, units), ("dense", 10, None)], "softmax", ADAM, batch, batches
+    )
 
 
 WORKLOADS = {
@@ -230,4 +232,6 @@ WORKLOADS = {
     "rnn_elman/32": recurrent("rnn"),
     "lstm/32": recurrent("lstm"),
     "gru/32": recurrent("gru"),
+    "lstm_long/64": recurrent("lstm", 100, 64, 128, 64, 4),
+    "gru_long/64": recurrent("gru", 100, 64, 128, 64, 4),
 }

@@ -15,6 +15,7 @@
 #include "augmentation.inc.c"
 #include "batching.inc.c"
 #include "matmul.inc.c"
+#include "recurrent.inc.c"
 #include "convolution.inc.c"
 #include "pooling.inc.c"
 #include "normalization.inc.c"
@@ -32,6 +33,7 @@
     FN_AUGMENTATION_KERNELS(X)  \
     FN_BATCHING_KERNELS(X)      \
     FN_MATMUL_KERNELS(X)        \
+    FN_RECURRENT_KERNELS(X)     \
     FN_CONVOLUTION_KERNELS(X)   \
     FN_POOLING_KERNELS(X)       \
     FN_NORMALIZATION_KERNELS(X) \

@@ -7,6 +7,7 @@ from fastnn.ops import nn
 from fastnn.ops.convolution import Conv2D, Conv2DGradInput, Conv2DGradKernel
 from fastnn.ops.linear import ACTIVATIONS, MatMul, WeightGrad
 from fastnn.ops.pooling import MaxPool, MaxPoolGrad
+from fastnn.ops.recurrent import Recurrence
 from fastnn.ops.reductions import SumFirst
 
 
@@ -21,6 +22,7 @@ def fuse(program):
         join_bias_gradient,
         join_loss_gradient,
         drop_pool_index,
+        drop_recurrent_results,
     ):
         rule(program)
     program.remove_dead()
@@ -172,3 +174,13 @@ def drop_pool_index(program):
         if pool.outs[1] not in uses:
             new = Instruction(_changed(pool.op, index=False), pool.ins, pool.outs[:1], pool.position)
             _replace(program, [pool], new)
+
+
+def drop_recurrent_results(program):
+    """A recurrence stores only what somebody reads."""
+    uses = program.uses()
+    for i in [i for i in program.instructions if isinstance(i.op, Recurrence)]:
+        kept = [(name, v) for name, v in zip(i.op.results, i.outs, strict=True) if v in uses]
+        if kept and len(kept) < len(i.outs):
+            op = _changed(i.op, results=tuple(name for name, _ in kept))
+            _replace(program, [i], Instruction(op, i.ins, [v for _, v in kept], i.position))

@@ -1,6 +1,7 @@
 """Layers, under Keras' names. To add one: a class here or in a module of its family, and its name below."""
 
 from fastnn.layers.activation import ELU, LeakyReLU, Maxout, PReLU, ReLU, Softmax
+from fastnn.layers.attention import AdditiveAttention, Attention, MultiHeadAttention
 from fastnn.layers.augmentation import (
     MixUp,
     RandomBrightness,
@@ -36,6 +37,7 @@ from fastnn.layers.core import (
     RepeatVector,
     Reshape,
 )
+from fastnn.layers.embedding import Embedding, Masking
 from fastnn.layers.layer import Layer
 from fastnn.layers.merging import (
     Add,
@@ -76,6 +78,7 @@ from fastnn.layers.pooling import (
     MaxPooling2D,
 )
 from fastnn.layers.preprocessing import CenterCrop, Normalization, Rescaling, Resizing
+from fastnn.layers.recurrent import GRU, LSTM, Jordan, SimpleRNN
 from fastnn.layers.reshaping import (
     Cropping1D,
     Cropping2D,
@@ -86,19 +89,25 @@ from fastnn.layers.reshaping import (
     ZeroPadding1D,
     ZeroPadding2D,
 )
+from fastnn.layers.wrappers import Bidirectional, TimeDistributed
 
 __all__ = [
     "ELU",
+    "GRU",
+    "LSTM",
     "Activation",
     "ActivityRegularization",
     "Add",
+    "AdditiveAttention",
     "AlphaDropout",
+    "Attention",
     "Average",
     "AveragePooling1D",
     "AveragePooling2D",
     "AvgPool1D",
     "AvgPool2D",
     "BatchNormalization",
+    "Bidirectional",
     "CenterCrop",
     "Concatenate",
     "Conv1D",
@@ -112,6 +121,7 @@ __all__ = [
     "DepthwiseConv2D",
     "Dot",
     "Dropout",
+    "Embedding",
     "Flatten",
     "GaussianDropout",
     "GaussianNoise",
@@ -126,10 +136,12 @@ __all__ = [
     "GroupNormalization",
     "Input",
     "InputLayer",
+    "Jordan",
     "Lambda",
     "Layer",
     "LayerNormalization",
     "LeakyReLU",
+    "Masking",
     "MaxPool1D",
     "MaxPool2D",
     "MaxPooling1D",
@@ -138,6 +150,7 @@ __all__ = [
     "Maxout",
     "Minimum",
     "MixUp",
+    "MultiHeadAttention",
     "Multiply",
     "Normalization",
     "PReLU",
@@ -157,10 +170,12 @@ __all__ = [
     "Resizing",
     "SeparableConv1D",
     "SeparableConv2D",
+    "SimpleRNN",
     "Softmax",
     "SpatialDropout1D",
     "SpatialDropout2D",
     "Subtract",
+    "TimeDistributed",
     "UpSampling1D",
     "UpSampling2D",
     "ZeroPadding1D",

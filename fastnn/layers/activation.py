@@ -13,6 +13,8 @@ def _nonnegative(layer, name, value):
 class ReLU(Layer):
     """max(x, 0), with a slope below `threshold` and a ceiling if wanted."""
 
+    supports_masking = True
+
     def __init__(self, max_value=None, negative_slope=0.0, threshold=0.0, **kwargs):
         super().__init__(**kwargs)
         self.max_value = None if max_value is None else _nonnegative("ReLU", "max_value", max_value)
@@ -36,6 +38,8 @@ class ReLU(Layer):
 class LeakyReLU(Layer):
     """x where positive, else negative_slope * x."""
 
+    supports_masking = True
+
     def __init__(self, negative_slope=0.3, **kwargs):
         super().__init__(**kwargs)
         self.negative_slope = _nonnegative("LeakyReLU", "negative_slope", negative_slope)
@@ -49,6 +53,8 @@ class LeakyReLU(Layer):
 
 class ELU(Layer):
     """x where positive, else alpha * (e^x - 1)."""
+
+    supports_masking = True
 
     def __init__(self, alpha=1.0, **kwargs):
         super().__init__(**kwargs)
@@ -64,6 +70,8 @@ class ELU(Layer):
 class Softmax(Layer):
     """e^x / sum(e^x) along `axis`."""
 
+    supports_masking = True
+
     def __init__(self, axis=-1, **kwargs):
         super().__init__(**kwargs)
         self.axis = axis
@@ -78,6 +86,8 @@ class Softmax(Layer):
 class PReLU(Layer):
     """x where positive, else alpha * x with alpha learned (He et al. 2015), one for each element of a sample;
     `shared_axes` share it along dimensions (counted from 1)."""
+
+    supports_masking = True
 
     def __init__(self, alpha_initializer="zeros", alpha_regularizer=None, shared_axes=None, **kwargs):
         super().__init__(**kwargs)

@@ -9,6 +9,8 @@ from fastnn.layers.layer import Layer, auto_name
 from fastnn.ops import nn
 from fastnn.ops.core import apply
 
+_ANY_LENGTH = 32  # what a model is first built with where an Input leaves a length open
+
 
 class InputLayer(Layer):
     """Where data enters a model."""
@@ -19,15 +21,20 @@ class InputLayer(Layer):
             shape = kwargs.pop("batch_shape")[1:]
         super().__init__(name=name or auto_name("input_layer"), dtype=_float(dtype), **kwargs)
         shape = (shape,) if isinstance(shape, int) else tuple(shape)
-        if any(d is None or d < 0 for d in shape):
-            raise ValueError(f"Input: shape (without the batch) must be of known sizes, got {shape}")
+        if any(d is not None and d < 0 for d in shape):
+            raise ValueError(f"Input: shape (without the batch) must be of sizes or None, got {shape}")
         self.shape = shape
         self.batch_size = batch_size
         self.input_dtype = dtype or config.floatx()
         self.built = True
         # integers other than class ids or indices come in as the float type: the batch loader converts them
         kind = "int32" if self.input_dtype in ("int32", "int64") else self.dtype
-        self.output = graph.input_tensor((None, *shape), kind, self.name)
+        self.output = graph.input_tensor((None, *(_ANY_LENGTH if d is None else d for d in shape)), kind, self.name)
+
+    @property
+    def is_open(self):
+        """Whether a dimension is of any length (None): the model is traced anew for each that data have."""
+        return None in self.shape
 
     def call(self, inputs):
         return inputs
@@ -45,6 +52,9 @@ def Input(shape=None, batch_size=None, dtype=None, name=None, batch_shape=None):
 
     dtype: "float32" or "float64"; "int32" for class ids and indices; other integer types are converted to the float
     type while batches are loaded, so images go in as uint8.
+
+    A None in shape is a length that may differ from batch to batch, for layers whose weights do not depend on it. Each
+    length is compiled once.
     """
     if shape is None and batch_shape is None:
         raise ValueError("Input: shape is needed, e.g. Input(shape=(784,))")
@@ -66,6 +76,8 @@ class Dense(Layer):
         kernel_regularizer, bias_regularizer, activity_regularizer: penalties added to the loss.
         kernel_constraint, bias_constraint: what weights are put back to after each update.
     """
+
+    supports_masking = True
 
     def __init__(self, units, activation=None, use_bias=True, kernel_initializer="glorot_uniform",
                  bias_initializer="zeros", kernel_regularizer=None, bias_regularizer=None, activity_regularizer=None,
@@ -128,6 +140,8 @@ class Dense(Layer):
 class Activation(Layer):
     """An activation by name or function."""
 
+    supports_masking = True
+
     def __init__(self, activation, **kwargs):
         super().__init__(**kwargs)
         self.activation = activations.get(activation)
@@ -143,6 +157,8 @@ class Dropout(Layer):
     """In training, sets each element to 0 with probability `rate` and divides the others by 1 - rate (Srivastava et
     al. 2014, inverted); otherwise the identity. Which elements are dropped follows from the seed, the step and the
     position alone. `noise_shape` is not supported; `seed` gives the layer a stream of its own."""
+
+    supports_masking = True
 
     def __init__(self, rate, noise_shape=None, seed=None, **kwargs):
         super().__init__(**kwargs)
@@ -252,6 +268,8 @@ class RepeatVector(Layer):
 class Lambda(Layer):
     """A function of `fastnn.ops` as a layer. It is saved by its registered name only."""
 
+    supports_masking = True
+
     def __init__(self, function, output_shape=None, mask=None, arguments=None, **kwargs):
         super().__init__(**kwargs)
         self.function = function
@@ -279,6 +297,8 @@ class Lambda(Layer):
 class ActivityRegularization(Layer):
     """The identity, with l1 * sum |x| + l2 * sum x^2 (the mean over the batch) added to the loss."""
 
+    supports_masking = True
+
     def __init__(self, l1=0.0, l2=0.0, **kwargs):
         super().__init__(activity_regularizer=regularizers.L1L2(l1, l2), **kwargs)
         self.l1, self.l2 = l1, l2
@@ -292,6 +312,8 @@ class ActivityRegularization(Layer):
 
 class GaussianNoise(Layer):
     """In training, adds normal noise of standard deviation `stddev`."""
+
+    supports_masking = True
 
     def __init__(self, stddev, seed=None, **kwargs):
         super().__init__(**kwargs)

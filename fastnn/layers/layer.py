@@ -7,11 +7,12 @@ again in every trace of that model.
 
 import inspect
 import re
+import warnings
 
 import numpy as np
 
 from fastnn import config, graph
-from fastnn.graph import Spec, Tensor
+from fastnn.graph import Spec, Tensor, mask_of, set_mask
 from fastnn.utils import tree
 from fastnn.variables import Variable
 
@@ -277,7 +278,7 @@ class Layer:
     def _traced(self, trace, args, kwargs):
         if self._takes("training") and kwargs.get("training") is None:
             kwargs = {**kwargs, "training": trace.training}
-        outputs = self.call(*args, **kwargs)
+        outputs = self._masked_call(args, kwargs)
         if self.activity_regularizer is not None:
             from fastnn.ops.nn import divide_by_samples
 
@@ -290,7 +291,58 @@ class Layer:
         training = kwargs.pop("training", None)
         if self._takes("training"):
             kwargs["training"] = bool(training)
-        return self.call(*args, **kwargs)
+        return self._masked_call(args, kwargs)
+
+    #: whether a mask of the inputs (steps of sequences that do not count) holds for the outputs too
+    supports_masking = False
+
+    def compute_mask(self, inputs, mask=None):
+        """The mask of the outputs from that of the inputs; each may be a structure of masks."""
+        return mask if self.supports_masking else None
+
+    def _masked_call(self, args, kwargs):
+        """call(), with the mask of its first argument if it takes one, and the outputs given theirs."""
+        masks = tree.map_leaves(mask_of, args[0]) if args else None
+        masked = any(m is not None for m in tree.flatten(masks))
+        for name in self._mask_arguments() if args else ():
+            if name == "mask" and kwargs.get("initial_state") is not None:
+                continue  # beside a first state Keras takes a mask that is passed, not the one that the inputs carry
+            if kwargs.get(name) is None:
+                source = masks if name == "mask" else self._argument_mask(name, args, kwargs)
+                if any(m is not None for m in tree.flatten(source)):
+                    kwargs = {**kwargs, name: source}
+        outputs = self.call(*args, **kwargs)
+        if masked and not self.supports_masking and not self._keeps_masks:
+            warnings.warn(
+                f"{type(self).__name__} {self.name!r} does not support masking: the layers behind it do not see the mask "
+                "of its inputs",
+                stacklevel=4,
+            )
+        if (masked or type(self).compute_mask is not Layer.compute_mask) and not self._keeps_masks:
+            given = kwargs.get("mask")
+            found = tree.flatten(self.compute_mask(args[0] if args else None, masks if given is None else given))
+            leaves = tree.flatten(outputs)
+            if len(found) == len(leaves):
+                for y, m in zip(leaves, found, strict=True):
+                    if m is not None and mask_of(y) is None:
+                        set_mask(y, m)
+        return outputs
+
+    #: whether call() goes through other layers, which give the outputs their masks
+    _keeps_masks = False
+
+    def _mask_arguments(self):
+        if not hasattr(self, "_mask_parameters"):
+            names = [n for n in inspect.signature(self.call).parameters if n == "mask" or n.endswith("_mask")]
+            object.__setattr__(self, "_mask_parameters", [n for n in names if n != "attention_mask"])
+        return self._mask_parameters
+
+    def _argument_mask(self, name, args, kwargs):
+        """The mask of the argument that `name`, as in "query_mask", speaks of."""
+        names = list(inspect.signature(self.call).parameters)
+        bound = {**dict(zip(names, args, strict=False)), **kwargs}
+        x = bound.get(name.removesuffix("_mask"))
+        return None if x is None else mask_of(x)
 
     def _as_array(self, x):
         if isinstance(x, (np.ndarray, np.generic)):

@@ -8,7 +8,13 @@ from fastnn.ops.core import normalize_axis
 
 
 class Merge(Layer):
-    """Base class: `merge(inputs)` of a list of at least two tensors, broadcast to each other."""
+    """Base class: `merge(inputs)` of a list of at least two tensors, broadcast to each other. The steps that count for
+    any of them count for the result."""
+
+    supports_masking = True
+
+    def compute_mask(self, inputs, mask=None):
+        return None if mask is None or any(m is None for m in mask) else reduce(ops.maximum, mask)
 
     def call(self, inputs):
         if not isinstance(inputs, (list, tuple)) or len(inputs) < 2:

@@ -7,6 +7,8 @@ from fastnn.ops.normalization import batch_norm
 
 
 class _Normalization(Layer):
+    supports_masking = True
+
     def __init__(self, axis, epsilon, center, scale, beta_initializer, gamma_initializer, beta_regularizer,
                  gamma_regularizer, beta_constraint, gamma_constraint, kwargs):  # fmt: skip
         super().__init__(**kwargs)

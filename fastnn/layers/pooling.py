@@ -120,10 +120,21 @@ class GlobalAveragePooling2D(_GlobalPooling):
 
 
 class GlobalAveragePooling1D(_GlobalPooling):
-    """The mean of each channel: (batch, steps, channels) -> (batch, channels)."""
+    """The mean of each channel, over the steps that count: (batch, steps, channels) -> (batch, channels)."""
 
     rank = 1
+    supports_masking = True
     _operation = staticmethod(ops.average_pool)
+
+    def call(self, inputs, mask=None):
+        if mask is None:
+            return super().call(inputs)
+        mask = ops.expand_dims(ops.cast(mask, self.dtype), -1)
+        total = ops.sum(ops.multiply(inputs, mask), axis=1, keepdims=self.keepdims)
+        return ops.divide(total, ops.sum(mask, axis=1, keepdims=self.keepdims))
+
+    def compute_mask(self, inputs, mask=None):
+        return None
 
 
 MaxPool1D, MaxPool2D, AvgPool1D, AvgPool2D = MaxPooling1D, MaxPooling2D, AveragePooling1D, AveragePooling2D

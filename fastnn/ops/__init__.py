@@ -110,4 +110,5 @@ from fastnn.ops.nn import (
 )
 from fastnn.ops.normalization import batch_normalization, group_normalization, layer_normalization
 from fastnn.ops.pooling import average_pool, max_pool
+from fastnn.ops.recurrent import recurrence
 from fastnn.ops.reductions import all, any, argmax, argmin, logsumexp, max, mean, min, norm, prod, std, sum, var

@@ -47,7 +47,7 @@ class Step:
         self.dtype = dtype = model._float_type()
         if mode == "train":
             self.store = Store.of(model.weights, dtype)
-        with graph.Trace(training=mode == "train") as trace:
+        with graph.Trace(training=mode == "train", rows=capacity) as trace:
             self.trace = trace
             x = [
                 graph.input_tensor((None, *s.shape), s.dtype, name) for s, name in zip(form.x, form.names, strict=True)

@@ -272,12 +272,14 @@ class Trainer:
             if not self.built:
                 self._build_by_trial(specs[0] if len(specs) == 1 else list(specs))
                 specs = self.input_specs() or specs
-        inner = [Spec(s.shape[1:], s.dtype) for s in specs]
+        inner = [Spec(s.shape[1:] if None not in s.shape[1:] else a.shape[1:], s.dtype) for s, a in zip(specs, x)]
         names = [f"x{j}" for j in range(len(x))]
         return DataForm(inner, names, [DataForm.spec(a, dtype) for a in y], [a is not None for a in w])
 
     def _step(self, mode, form, batch):
         """The compiled step for this data, made if need be."""
+        for layer in self._stateful_layers():
+            layer.prepare_states(batch)
         key = (mode, form.key)
         step = self._steps.get(key)
         if step is not None and step.version == graph.version() and step.capacity >= batch:
@@ -288,6 +290,14 @@ class Trainer:
             self._steps.pop(next(iter(self._steps)))
         self._steps[key] = step
         return step
+
+    def _stateful_layers(self):
+        return [layer for layer in self._flatten_layers() if getattr(layer, "stateful", False)]
+
+    def reset_states(self):
+        """Sets the states of stateful layers back to zeros."""
+        for layer in self._stateful_layers():
+            layer.reset_state()
 
     def _optimizer_state(self, store):
         state = self._state_of_optimizer
@@ -326,17 +336,32 @@ class Trainer:
         if specs is not None:
             for j, (a, s) in enumerate(zip(arrays, specs, strict=True)):
                 wanted = s.shape[1:]
+                if None in wanted and a.ndim == 1 + len(wanted):
+                    wanted = tuple(n if d is None else d for d, n in zip(wanted, a.shape[1:], strict=True))
                 if a.shape[1:] != wanted:
                     if a.ndim == 1 and wanted == (1,):
                         arrays[j] = a.reshape(-1, 1)
                         continue
                     hint = ""
-                    if int(np.prod(a.shape[1:])) == int(np.prod(wanted)):
+                    if None not in wanted and int(np.prod(a.shape[1:])) == int(np.prod(wanted)):
                         hint = f"; x.reshape({(-1, *wanted)}) would fit"
                     raise ValueError(f"{where}: x must have shape {(None, *wanted)}, got {a.shape}{hint}")
         elif arrays[0].ndim == 1:
             arrays[0] = arrays[0].reshape(-1, 1)
+        for a, ids in zip(arrays, self._ids(), strict=False):
+            at = -1 if ids is None else _core.first_outside(a, ids)
+            if at >= 0:
+                raise ValueError(
+                    f"{where}: x must hold ids in 0..{ids - 1} (the Embedding's input_dim is {ids}), got {a.ravel()[at]} at "
+                    f"row {at // max(a[0].size, 1)}"
+                )
         return arrays
+
+    def _ids(self):
+        """For each input of a functional model the number of ids it may hold, None where it goes to no Embedding."""
+        source = getattr(self, "_functional", None) or self
+        nodes = source.__dict__.get("_nodes")
+        return [_fewest_ids(nodes, t) for t in source._input_tensors] if nodes is not None else []
 
     def _known_input_names(self):
         return self.input_names if self.input_specs() is not None else None
@@ -404,7 +429,14 @@ class Trainer:
             batch_size = 32
         if isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
             raise ValueError(f"{where}: batch_size must be a positive integer, got {batch_size!r}")
-        return min(int(batch_size), rows)
+        batch_size = min(int(batch_size), rows)
+        stateful = self._stateful_layers() if rows % batch_size else ()
+        if stateful:
+            raise ValueError(
+                f"{where}: {stateful[0].name!r} is stateful: sample j of a batch goes on where it ended in the one before, so "
+                f"all batches need one size, but {rows} samples do not divide into batches of {batch_size}"
+            )
+        return batch_size
 
     # ---- fit ----
 
@@ -440,7 +472,7 @@ class Trainer:
         if y is None and not isinstance(x, (np.ndarray, list, tuple, dict)) and x is not None and _is_batches(x):
             batches = Batches(self, x, steps_per_epoch)
             validation = self._validation(validation_data)
-            steps = steps_per_epoch
+            steps = steps_per_epoch or (len(x) if hasattr(x, "__len__") else None)
         else:
             arrays = self._dataset(x, y, sample_weight, "fit", class_weight)
             if validation_data is None and validation_split:
@@ -507,8 +539,10 @@ class Trainer:
     def _validation(self, given):
         if given is None:
             return None
+        if _is_batches(given):
+            return given
         if not isinstance(given, (tuple, list)) or len(given) not in (2, 3):
-            raise ValueError("fit: validation_data must be (x, y) or (x, y, sample_weight)")
+            raise ValueError("fit: validation_data must be (x, y), (x, y, sample_weight) or an iterable of batches")
         return self._dataset(given[0], given[1], given[2] if len(given) == 3 else None, "fit: validation_data")
 
     def _run_epoch(self, step, arrays, batch, rows, order, list_of, done=0):
@@ -553,13 +587,7 @@ class Trainer:
 
         self._need_compile("evaluate")
         if y is None and x is not None and _is_batches(x):
-            self.reset_metrics()
-            for number, part in enumerate(x):
-                if steps is not None and number >= steps:
-                    break
-                bx, by, bw = _unpack(part)
-                self._test(self._dataset(bx, by, bw, "evaluate"))
-            logs = self._logs()
+            logs = self._evaluate(x, None, None, steps)
         else:
             arrays = self._dataset(x, y, sample_weight, "evaluate")
             count = -(-arrays.rows // self._batch_size(batch_size, arrays.rows, "evaluate"))
@@ -573,8 +601,19 @@ class Trainer:
 
     def _evaluate(self, arrays, batch_size, list_of, steps):
         self.reset_metrics()
-        self._test(arrays, batch_size, list_of, steps)
+        if isinstance(arrays, Arrays):
+            self._test(arrays, batch_size, list_of, steps)
+        else:
+            self._test_batches(arrays, steps)
         return self._logs()
+
+    def _test_batches(self, batches, steps):
+        for number, part in enumerate(batches):
+            if steps is not None and number >= steps:
+                break
+            x, y, w = _unpack(part)
+            arrays = self._dataset(x, y, w, "evaluate")
+            self._test(arrays, arrays.rows)
 
     def _test(self, arrays, batch_size=None, list_of=None, steps=None):
         batch = self._batch_size(batch_size, arrays.rows, "evaluate")
@@ -705,7 +744,7 @@ class Trainer:
             step.core.run(0, rows, rows)
         if len(xs) == 1 and len(outputs) == 1 and step.structure is None:
             forms = [
-                (_slot(step.slots[0]), 1, xs[0].dtype, xs[0].shape, None),
+                (_slot(step.slots[0]), 1, xs[0].dtype, xs[0].shape, (self._ids() or [None])[0]),
                 (step.store_at, 0, outputs[0].dtype, outputs[0].shape, None),
             ]
             call = _core.Call(step.core, forms, rows)
@@ -722,7 +761,7 @@ class Trainer:
         if classes is not None:
             limit = classes
         forms = [
-            (_slot(step.slots[0]), 1, x.dtype, x.shape, None),
+            (_slot(step.slots[0]), 1, x.dtype, x.shape, (self._ids() or [None])[0]),
             (_slot(step.slots[1]), 1, y.dtype, y.shape, limit),
         ]
         return _core.Call(step.core, forms, arrays.rows), step.version
@@ -745,7 +784,12 @@ class Trainer:
         if specs is None:
             raise RuntimeError(f"{where}: the model is not built yet: call it on data, or give it an Input")
         batch = batch_size or 32
-        xs = [np.zeros((batch, *s.shape[1:]), np.int32 if s.dtype == "int32" else s.dtype) for s in specs]
+        xs = [
+            np.zeros(
+                (batch, *(32 if d is None else d for d in s.shape[1:])), np.int32 if s.dtype == "int32" else s.dtype
+            )
+            for s in specs
+        ]
         if mode == "predict":
             return self._step(mode, self._form(xs), batch)
         self._need_compile(where)
@@ -803,6 +847,7 @@ class Trainer:
         arrays = [v.value for v in self.weights]
         if self._state_of_optimizer is not None:
             arrays += list(self._state_of_optimizer.buffers.values())
+        arrays += [v.value for layer in self._stateful_layers() for v in layer.states or ()]
         if self._trackers:
             arrays += [t.variable.value for t in [*self._trackers.values(), self._penalty]]
         for m in self.metrics:
@@ -856,6 +901,18 @@ def _unpack(batch):
     if not 1 <= len(batch) <= 3:
         raise ValueError(f"a batch must be x, (x, y) or (x, y, sample_weight), got {len(batch)} parts")
     return (*batch, *(None,) * (3 - len(batch)))
+
+
+def _fewest_ids(nodes, tensor):
+    """The smallest input_dim of the Embeddings among the nodes' layers that read a tensor."""
+    found = []
+    for node in nodes:
+        layer = getattr(node.op, "layer", None)
+        for j, t in enumerate(node.inputs if layer is not None else ()):
+            if t is tensor:
+                dims = layer._ids() if isinstance(layer, Trainer) else [getattr(layer, "ids", None)]
+                found += [d for d in dims[j : j + 1] if d is not None]
+    return min(found, default=None)
 
 
 def _due(epoch, frequency):

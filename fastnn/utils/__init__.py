@@ -5,17 +5,34 @@ from fastnn.utils.arrays import noisy_labels, normalize, pad_sequences, to_categ
 from fastnn.utils.plot import plot_history
 from fastnn.utils.progress import Progbar
 from fastnn.utils.seeding import SeedGenerator, set_random_seed
+from fastnn.utils.sequences import (
+    Buckets,
+    PyDataset,
+    Sequence,
+    forecast,
+    forecasting_windows,
+    naive_forecast,
+    timeseries_dataset_from_array,
+)
+from fastnn.utils.vocabulary import Vocabulary
 
 __all__ = [
+    "Buckets",
     "CustomObjectScope",
     "Progbar",
+    "PyDataset",
     "SeedGenerator",
+    "Sequence",
+    "Vocabulary",
     "clear_session",
     "custom_object_scope",
     "deserialize_keras_object",
+    "forecast",
+    "forecasting_windows",
     "get_custom_objects",
     "get_registered_name",
     "get_registered_object",
+    "naive_forecast",
     "noisy_labels",
     "normalize",
     "pad_sequences",
@@ -24,6 +41,7 @@ __all__ = [
     "seeding",
     "serialize_keras_object",
     "set_random_seed",
+    "timeseries_dataset_from_array",
     "to_categorical",
 ]
 

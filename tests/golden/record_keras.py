@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import keras
 import numpy as np
 
-from golden import cases, layers, models
+from golden import cases, layers, models, sequences
 from golden.store import save
 
 BACKEND = keras.backend.backend()
@@ -159,6 +159,16 @@ def training():
     return out
 
 
+def trained_sequences():
+    if BACKEND == "tensorflow":
+        tf.config.run_functions_eagerly(True)
+    out = {}
+    for name in sequences.CASES:
+        keras.utils.clear_session()
+        out |= {f"{name}/{key}": value for key, value in sequences.run(keras, name).items()}
+    return out
+
+
 def layer_gradients(layer, name, arrays):
     """(output, gradients of the float inputs, gradients of the trainable weights) for the recorded cotangent."""
     trained = layer.trainable_variables
@@ -268,6 +278,7 @@ def main(families):
         "schedules": schedules,
         "optimizers": optimizers,
         "training": training,
+        "sequences": trained_sequences,
         "layers": record_layers,
         "affine": lambda: by_backend("jax", "--affine"),  # TensorFlow computes float64 images with float32 positions
     }

@@ -1,0 +1,391 @@
+"""Recurrent cells against NumPy in float64, their gradients against central differences, threads, and the layers' ways."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+import fastnn
+from fastnn import graph, layers, ops
+from fastnn.compiler import Plan, Program, differentiate, fuse
+from fastnn.ops.recurrent import CELLS, recurrence
+from fastnn.variables import Variable
+
+
+def logistic(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def reference(cell, x, u, bias=None, h=None, c=None, mask=None, factors=None, reverse=False, aligned=False, zeros=False,
+              reset_after=True):  # fmt: skip
+    batch, time, n = len(x), x.shape[1], len(u)
+    h = np.zeros((batch, n)) if h is None else h
+    c = np.zeros((batch, n)) if c is None else c
+    y, output = np.zeros((batch, time, n)), np.zeros((batch, n))
+    for s in range(time):
+        t = time - 1 - s if reverse else s
+        used = h if factors is None else h * factors
+        new_c = c
+        if cell == "simple_rnn":
+            new_h = np.tanh(x[:, t] + used @ u)
+        elif cell == "lstm":
+            i, f, g, o = np.split(x[:, t] + used @ u, 4, axis=1)
+            new_c = logistic(f) * c + logistic(i) * np.tanh(g)
+            new_h = logistic(o) * np.tanh(new_c)
+        else:
+            b = np.zeros(3 * n) if bias is None else bias
+            products = used @ u[:, : 2 * n] + b[: 2 * n]
+            z, r = logistic(x[:, t, :n] + products[:, :n]), logistic(x[:, t, n : 2 * n] + products[:, n:])
+            inner = r * (used @ u[:, 2 * n :] + b[2 * n :]) if reset_after else (r * used) @ u[:, 2 * n :]
+            new_h = z * h + (1 - z) * np.tanh(x[:, t, 2 * n :] + inner)
+        if mask is not None:
+            m = mask[:, t, None] > 0
+            output = np.where(m, new_h, 0 if zeros else output)
+            new_h, new_c = np.where(m, new_h, h), np.where(m, new_c, c)
+        else:
+            output = new_h
+        h, c = new_h, new_c
+        y[:, t if aligned else s] = output
+    return y, h, c
+
+
+def cases(cell):
+    """(settings, which further inputs)"""
+    for masked, state, factors, reverse, zeros, after in itertools.product((False, True), repeat=6):
+        if (zeros and not masked) or (not after and cell != "gru") or (zeros and factors):
+            continue
+        yield {"reverse": reverse, "aligned": reverse and state, "zeros": zeros, "reset_after": after}, {
+            name
+            for name, wanted in (
+                ("mask", masked), ("h", state), ("c", state and cell == "lstm"), ("factors", factors),
+                ("bias", after and cell == "gru"),
+            )
+            if wanted
+        }  # fmt: skip
+
+
+def inputs(cell, batch, time, n, wanted, rng):
+    made = {
+        "x": rng.normal(size=(batch, time, CELLS[cell] * n)),
+        "recurrent_kernel": rng.normal(size=(n, CELLS[cell] * n)) * 0.7,
+        "bias": rng.normal(size=3 * n),
+        "h": rng.normal(size=(batch, n)),
+        "c": rng.normal(size=(batch, n)),
+        "mask": (rng.random((batch, time)) > 0.4) * 1.0,
+        "factors": rng.choice([0.0, 2.0], size=(batch, n)),
+    }
+    return {k: v for k, v in made.items() if k in wanted or k in ("x", "recurrent_kernel")}
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("size", [(1, 1, 1), (3, 4, 2), (2, 3, 17), (13, 5, 7), (101, 2, 5), (7, 3, 64), (5, 2, 67)])
+@pytest.mark.parametrize("cell", CELLS)
+def test_values(cell, size, dtype):
+    rng = np.random.default_rng(1)
+    for settings, wanted in cases(cell):
+        arrays = inputs(cell, *size, wanted, rng)
+        found = recurrence(cell, **{k: v.astype(dtype) for k, v in arrays.items()}, **settings)
+        x, u = arrays.pop("x"), arrays.pop("recurrent_kernel")
+        want = reference(cell, x, u, **arrays, **settings)
+        for a, b in zip(found, want, strict=True):
+            if a is not None:
+                assert a.dtype == dtype
+                np.testing.assert_allclose(a, b, atol=1e-12 if dtype == "float64" else 5e-5)
+
+
+def gradients(function, arrays, weights):
+    """Gradients of sum(outputs * weights) by arrays, as compiled and by central differences of `function` on arrays."""
+    variables = [Variable(a, dtype="float64") for a in arrays]
+    with graph.Trace() as trace:
+        leaves = [trace.leaf(v) for v in variables]
+        outputs = function(*leaves)
+        seeds = [(y, graph.constant(w, "float64")) for y, w in zip(outputs, weights, strict=True) if y is not None]
+        found = differentiate(seeds, leaves)
+        assert all(g is not None for g in found)
+        program = Program.from_graph(found)
+    fuse(program)
+    plan = Plan([program], 4, "float64", debug=True)
+    plan.core.run(0, 1, 1)
+
+    def total(values):
+        return sum(np.sum(y * w) for y, w in zip(function(*values), weights, strict=True) if y is not None)
+
+    for j, value in enumerate(program.roots):
+        numeric = np.zeros_like(arrays[j])
+        for at in np.ndindex(*numeric.shape):
+            moved = [a.copy() for a in arrays]
+            moved[j][at] += 1e-6
+            up = total(moved)
+            moved[j][at] -= 2e-6
+            numeric[at] = (up - total(moved)) / 2e-6
+        yield plan.array(value).copy(), numeric
+
+
+@pytest.mark.parametrize("size", [(1, 1, 1), (3, 4, 2), (2, 2, 5)])
+@pytest.mark.parametrize("cell", CELLS)
+def test_gradients(cell, size):
+    rng = np.random.default_rng(2)
+    batch, time, n = size
+    weights = [rng.normal(size=(batch, time, n)), rng.normal(size=(batch, n)), rng.normal(size=(batch, n))]
+    for settings, wanted in cases(cell):
+        arrays = inputs(cell, *size, wanted, rng)
+        fixed = {k: arrays.pop(k) for k in ("mask", "factors") if k in arrays}
+        names = list(arrays)
+
+        def function(*values, names=names, fixed=fixed, settings=settings):
+            return recurrence(cell, **dict(zip(names, values, strict=True)), **fixed, **settings)
+
+        for got, numeric in gradients(function, list(arrays.values()), weights):
+            np.testing.assert_allclose(got, numeric, atol=2e-7, rtol=1e-5, err_msg=str((settings, wanted)))
+
+
+@pytest.mark.parametrize(
+    "activations", list(itertools.product(["relu", "elu", "softsign"], ["hard_sigmoid", "linear"]))
+)
+def test_gradients_of_other_activations(activations):
+    rng = np.random.default_rng(3)
+    for cell in CELLS:
+        arrays = inputs(cell, 2, 3, 3, {"h"}, rng)
+        names = list(arrays)
+
+        def function(*values, names=names, cell=cell):
+            first, second = [(name, 1.0 if name == "elu" else 0.0) for name in activations]
+            return recurrence(
+                cell, **dict(zip(names, values, strict=True)), activation=first, recurrent_activation=second
+            )
+
+        weights = [rng.normal(size=(2, 3, 3)), rng.normal(size=(2, 3)), rng.normal(size=(2, 3))]
+        for got, numeric in gradients(function, list(arrays.values()), weights):
+            np.testing.assert_allclose(got, numeric, atol=1e-6, rtol=1e-5, err_msg=cell)
+
+
+def copied(layer, **kwargs):
+    return type(layer).from_config({**layer.get_config(), **kwargs})
+
+
+@pytest.mark.parametrize("options", [{}, {"decay": 0.6}, {"go_backwards": True}, {"output_activation": "sigmoid"}])
+@pytest.mark.parametrize("teacher", [False, True])
+def test_jordan(options, teacher):
+    rng = np.random.default_rng(4)
+    layer = layers.Jordan(3, 2, return_sequences=True, dtype="float64", **options)
+    x, told = rng.normal(size=(2, 4, 5)), rng.normal(size=(2, 4, 2))
+    layer(x)
+    weights = [rng.normal(size=w.shape) * 0.7 for w in layer.get_weights()]
+    layer.set_weights(weights)
+
+    def plain(x, w, u, b, v, b2):
+        y, s, out = np.zeros((2, 2)), np.zeros((2, 2)), []
+        order = range(4)[::-1] if layer.go_backwards else range(4)
+        for t in order:
+            s = layer.decay * s + y
+            z = np.tanh(x[:, t] @ w + s @ u + b) @ v + b2
+            out.append(logistic(z) if "output_activation" in options else z)
+            y = told[:, t] if teacher else out[-1]
+        return np.stack(out, axis=1)
+
+    given = {"teacher": told, "training": True} if teacher else {}
+    np.testing.assert_allclose(layer(x, **given), plain(x, *weights), atol=1e-12)
+
+    def function(x, *weights):
+        if isinstance(x, np.ndarray):
+            return [plain(x, *weights)]
+        for name, w in zip(
+            ("kernel", "recurrent_kernel", "bias", "output_kernel", "output_bias"), weights, strict=True
+        ):
+            object.__setattr__(layer, name, w)
+        return [layer.call(x, **given)]
+
+    for got, numeric in gradients(function, [x, *weights], [rng.normal(size=(2, 4, 2))]):
+        np.testing.assert_allclose(got, numeric, atol=1e-6, rtol=1e-5)
+
+
+def test_jordan_learns_with_its_targets_fed_back():
+    rng = np.random.default_rng(5)
+    x, y = rng.normal(size=(24, 5, 3)), rng.normal(size=(24, 5, 2))
+    inputs = [fastnn.Input((5, 3)), fastnn.Input((5, 2))]
+    model = fastnn.Model(inputs, layers.Jordan(8, 2, return_sequences=True)(inputs[0], teacher=inputs[1]))
+    model.compile("adam", "mse")
+    losses = model.fit([x, y], y, epochs=30, verbose=0).history["loss"]
+    assert losses[-1] < 0.9 * losses[0]
+    free = model.predict([x, y])
+    np.testing.assert_array_equal(free, model.predict([x, 0 * y]))  # targets are not looked at when predicting
+
+
+def recurrent_model(cell, **options):
+    layer = getattr(layers, cell)
+    return fastnn.Sequential([
+        layers.Input((9, 6)), layers.Masking(), layers.Bidirectional(layer(11, return_sequences=True, **options)),
+        layer(5, dropout=0.2, recurrent_dropout=0.3, **options), layers.Dense(3),
+    ])  # fmt: skip
+
+
+@pytest.mark.parametrize("options", [("SimpleRNN", {}), ("LSTM", {}), ("GRU", {}), ("GRU", {"reset_after": False})])
+def test_same_bits_for_any_number_of_threads(options):
+    rng = np.random.default_rng(6)
+    x, y = rng.normal(size=(130, 9, 6)), rng.normal(size=(130, 3))
+    x[rng.random((130, 9)) < 0.2] = 0
+    found, before = [], fastnn.get_num_threads()
+    try:
+        for threads in (1, 2, 3):
+            fastnn.set_num_threads(threads)
+            fastnn.utils.set_random_seed(7)
+            model = recurrent_model(options[0], **options[1])
+            model.compile("adam", "mse")
+            model.fit(x, y, batch_size=64, epochs=2, verbose=0)
+            found.append([*model.get_weights(), model.predict(x)])
+    finally:
+        fastnn.set_num_threads(before)
+    for other in found[1:]:
+        for a, b in zip(found[0], other, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("cell", ["SimpleRNN", "LSTM", "GRU", "Jordan"])
+def test_files(cell, tmp_path):
+    more = (2,) if cell == "Jordan" else ()
+    model = fastnn.Sequential([
+        layers.Input((None,), dtype="int32"), layers.Embedding(9, 4, mask_zero=True),
+        layers.Bidirectional(getattr(layers, cell)(3, *more, return_sequences=True)),
+        layers.TimeDistributed(layers.Dense(2, activation="softmax")),
+    ])  # fmt: skip
+    ids = np.random.default_rng(8).integers(0, 9, (6, 5)).astype("int32")
+    model.save(tmp_path / "model.fastnn")
+    again = fastnn.models.load_model(tmp_path / "model.fastnn")
+    np.testing.assert_array_equal(model.predict(ids), again.predict(ids))
+
+
+@pytest.mark.parametrize("cell", ["SimpleRNN", "LSTM", "GRU"])
+def test_stateful_goes_on_where_it_ended(cell):
+    rng = np.random.default_rng(9)
+    x = rng.normal(size=(4, 12, 3)).astype("float32")
+    whole = fastnn.Sequential([layers.Input((12, 3)), getattr(layers, cell)(5, return_sequences=True)])
+    part = fastnn.Sequential([layers.Input((4, 3)), getattr(layers, cell)(5, return_sequences=True, stateful=True)])
+    part.set_weights(whole.get_weights())
+    for _ in range(2):
+        pieces = [part.predict(x[:, t : t + 4]) for t in (0, 4, 8)]
+        np.testing.assert_allclose(np.concatenate(pieces, axis=1), whole.predict(x), atol=1e-6)
+        part.reset_states()
+    eager = [np.asarray(part.layers[0](x[:, t : t + 4])) for t in (0, 4, 8)]
+    np.testing.assert_allclose(np.concatenate(eager, axis=1), whole.predict(x), atol=1e-6)
+    with pytest.raises(ValueError, match="holds the state of 4 samples"):
+        part.predict(x[:3, :4])
+    part.reset_states()
+    assert part.predict(x[:3, :4]).shape == (3, 4, 5)
+    with pytest.raises(ValueError, match="do not divide into batches of 2"):
+        part.predict(x[:3, :4], batch_size=2)
+
+
+def test_stateful_training_sees_the_state():
+    rng = np.random.default_rng(10)
+    x, y = rng.normal(size=(8, 4, 3)), rng.normal(size=(8, 2))
+    model = fastnn.Sequential([layers.Input((4, 3)), layers.LSTM(5, stateful=True), layers.Dense(2)])
+    model.compile("sgd", "mse")
+    model.fit(x, y, batch_size=4, shuffle=False, epochs=1, verbose=0)
+    assert all(np.any(s.value != 0) for s in model.layers[0].states)
+    kept = [s.value.copy() for s in model.layers[0].states]
+    model.profile(steps=2, batch_size=4)
+    for a, s in zip(kept, model.layers[0].states, strict=True):
+        np.testing.assert_array_equal(a, s.value)
+
+
+def test_dropout_is_one_mask_for_all_steps():
+    fastnn.utils.set_random_seed(1)
+    layer = layers.SimpleRNN(4, dropout=0.5, activation="linear", recurrent_initializer="zeros", return_sequences=True)
+    model = fastnn.Sequential([layers.Input((6, 3)), layer])
+    x = np.ones((40, 6, 3), "float32")
+    with graph.Trace(training=True):
+        pass
+    y = layer(x, training=True)
+    assert np.ptp(y, axis=1).max() < 1e-6
+    assert len(np.unique(y[:, 0, 0].round(5))) > 2
+    np.testing.assert_allclose(model.predict(x), layer(x), atol=1e-6)
+
+
+def test_masks_reach_the_loss():
+    rng = np.random.default_rng(11)
+    x, y = rng.normal(size=(5, 6, 3)), rng.normal(size=(5, 6, 2))
+    x[:, 4:] = 0
+    model = fastnn.Sequential([layers.Input((6, 3)), layers.Masking(), layers.GRU(4, return_sequences=True),
+                               layers.Dense(2)])  # fmt: skip
+    model.compile("sgd", "mse")
+    loss = model.evaluate(x, y, verbose=0)
+    np.testing.assert_allclose(loss, np.mean((model.predict(x)[:, :4] - y[:, :4]) ** 2), rtol=1e-5)
+    with pytest.warns(UserWarning, match="does not support masking"):
+        fastnn.Sequential([layers.Input((6, 3)), layers.Masking(), layers.Flatten()]).predict(x)
+
+
+def test_open_lengths_and_batches_of_equal_lengths():
+    rng = np.random.default_rng(12)
+    sequences = [rng.integers(1, 9, n).astype("int32") for n in rng.integers(1, 12, 50)]
+    targets = np.array([s.sum() for s in sequences]) % 2
+    model = fastnn.Sequential([layers.Input((None,), dtype="int32"), layers.Embedding(9, 4, mask_zero=True), layers.GRU(6),
+                               layers.Dense(1, activation="sigmoid")])  # fmt: skip
+    model.compile("adam", "binary_crossentropy")
+    buckets = fastnn.utils.Buckets(sequences, targets[:, None], batch_size=8, seed=1)
+    assert sum(len(x) for x, _ in buckets) == 50 and len({x.shape[1] for x, _ in buckets}) <= 4
+    history = model.fit(buckets, epochs=2, verbose=0, validation_data=buckets)
+    assert np.isfinite(history.history["loss"]).all() and np.isfinite(history.history["val_loss"]).all()
+    short, long = fastnn.utils.pad_sequences(sequences, 12, padding="post"), None
+    long = fastnn.utils.pad_sequences(sequences, 20, padding="post")
+    np.testing.assert_allclose(model.predict(short), model.predict(long), atol=1e-6)
+
+
+def test_embedding_checks_ids():
+    model = fastnn.Sequential([layers.Input((3,), dtype="int32"), layers.Embedding(5, 2), layers.Flatten(),
+                               layers.Dense(1)])  # fmt: skip
+    model.compile("sgd", "mse")
+    good, bad = np.array([[0, 1, 4]]), np.array([[0, 5, 1]])
+    for _ in range(2):
+        model.train_on_batch(good, np.zeros((1, 1)))
+        model.predict_on_batch(good)
+        for call in (lambda: model.train_on_batch(bad, np.zeros((1, 1))), lambda: model.predict(-bad),
+                     lambda: model.predict_on_batch(bad), lambda: model.fit(bad, np.zeros((1, 1)), verbose=0),
+                     lambda: model.layers[0](bad)):  # fmt: skip
+            with pytest.raises(ValueError, match=r"ids (in|must be in) 0\.\.4"):
+                call()
+
+
+@pytest.mark.parametrize("make, message", [
+    (lambda: layers.LSTM(0), "units must be a positive integer"),
+    (lambda: layers.GRU(3, dropout=1.5), "dropout must be in"),
+    (lambda: layers.SimpleRNN(3)(np.zeros((2, 3))), "expected sequences"),
+    (lambda: layers.LSTM(3)(np.zeros((2, 0, 3))), "no steps"),
+    (lambda: layers.LSTM(3)(np.zeros((2, 4, 3)), initial_state=np.zeros((2, 3))), "initial_state must be of shapes"),
+    (lambda: layers.GRU(3)(np.zeros((2, 4, 3)), mask=np.zeros((2, 3))), "mask must have shape"),
+    (lambda: layers.Jordan(3, 2)(np.zeros((2, 4, 3)), teacher=np.zeros((2, 4, 3))), "teacher must have shape"),
+    (lambda: layers.Jordan(3, 2, stateful=True), "not supported"),
+    (lambda: layers.Bidirectional(layers.Dense(3)), "expected a recurrent layer"),
+    (lambda: layers.Bidirectional(layers.GRU(3), merge_mode="max"), "merge_mode"),
+    (lambda: layers.TimeDistributed(layers.Dense(3))(np.zeros((2, 3))), "expected inputs"),
+    (lambda: layers.Embedding(0, 3), "input_dim"),
+    (lambda: layers.MultiHeadAttention(2, 3)(np.zeros((2, 3)), np.zeros((2, 3))), "expected query"),
+    (lambda: layers.Attention()(np.zeros((2, 3))), "expected"),
+    (lambda: ops.recurrence("elman", np.zeros((1, 1, 1)), np.zeros((1, 1))), "cell must be one of"),
+    (lambda: ops.recurrence("lstm", np.zeros((1, 1, 3)), np.zeros((1, 4))), "x must be"),
+])  # fmt: skip
+def test_errors(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_wrong_features_are_named():
+    layer = layers.LSTM(3)
+    layer(np.zeros((2, 4, 5)))
+    with pytest.raises(ValueError, match="5 features"):
+        layer(np.zeros((2, 4, 6)))
+
+
+def test_attention_gradients_flow_through_masks():
+    rng = np.random.default_rng(13)
+    x = rng.normal(size=(2, 3, 4))
+    layer = layers.MultiHeadAttention(2, 3, dtype="float64")
+    layer(x, x)
+    allowed = np.array([[[1, 0, 1], [1, 1, 0], [0, 0, 1]]] * 2, dtype="float64")
+
+    def function(x):
+        return [layer(x, x, attention_mask=allowed)] if isinstance(x, np.ndarray) else [
+            layer.call(x, x, attention_mask=allowed)
+        ]  # fmt: skip
+
+    for got, numeric in gradients(function, [x], [rng.normal(size=(2, 3, 4))]):
+        np.testing.assert_allclose(got, numeric, atol=1e-7, rtol=1e-5)
