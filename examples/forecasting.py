@@ -8,8 +8,8 @@
 Each series is cut in time: the last fifth is told from what was before it, `horizon` steps at once. Prints the mean
 absolute error beside those of repeating the last value and, where there is one, the last season.
 
-Sunspots: monthly, 1749 to 1983. Temperatures: daily minima of Melbourne, 1981 to 1990. ETTh1: hourly oil temperature of a
-transformer and six loads (Zhou et al. 2021).
+Sunspots: monthly, 1749 to 1983. Temperatures: daily minima of Melbourne, 1981 to 1990. ETTh1: hourly oil temperature
+of a transformer and six loads (Zhou et al. 2021).
 """
 
 import argparse

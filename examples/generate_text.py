@@ -3,7 +3,8 @@
     python examples/generate_text.py --text tinyshakespeare.txt.gz    # a path, or a name in FASTNN_DATA
     python examples/generate_text.py --quick                          # a sonnet from this file: seconds, no files
 
-Prints bits a character on text kept back, beside those of two baselines (letter and letter-pair frequencies), then a text.
+Prints bits a character on text kept back, beside those of two baselines (letter and letter-pair frequencies), then a
+text.
 """
 
 import argparse

@@ -1,11 +1,10 @@
 """From a surname to its language: a recurrent net that reads letters, on names of 18 languages.
 
-    python examples/surnames.py --names names/     # a folder of one text file a language (spro/practical-pytorch), or in
-                                                   # FASTNN_DATA/text
+    python examples/surnames.py --names names/     # a folder of one text file a language, here or in FASTNN_DATA/text
     python examples/surnames.py --quick            # some names from this file: seconds, no files
 
-Prints the accuracy on names kept back, beside that of always saying the most frequent language, and the answers for some
-names. Lengths differ: names go in batches of like lengths (fastnn.utils.Buckets), padded and masked.
+Prints the accuracy on names kept back, beside that of always saying the most frequent language, and the answers for
+some names. Lengths differ: names go in batches of like lengths (fastnn.utils.Buckets), padded and masked.
 """
 
 import argparse
@@ -21,10 +20,10 @@ from fastnn import layers
 FEW = {
     "Italian": "Rossi Russo Ferrari Esposito Bianchi Romano Colombo Ricci Marino Greco Bruno Gallo Conti Mancini Costa "
     "Giordano Rizzo Lombardi Moretti Barbieri Fontana Santoro Mariani Rinaldi Caruso Ferrara Galli Martini Leone Longo",
-    "Japanese": "Sato Suzuki Takahashi Tanaka Watanabe Ito Yamamoto Nakamura Kobayashi Kato Yoshida Yamada Sasaki Yamaguchi "
-    "Matsumoto Inoue Kimura Hayashi Shimizu Yamazaki Mori Abe Ikeda Hashimoto Ishikawa Ogawa Goto Okada Hasegawa Murakami",
-    "Russian": "Ivanov Smirnov Kuznetsov Popov Vasiliev Petrov Sokolov Mikhailov Novikov Fedorov Morozov Volkov Alekseev "
-    "Lebedev Semenov Egorov Pavlov Kozlov Stepanov Nikolaev Orlov Andreev Makarov Nikitin Zakharov Zaitsev Solovyov Borisov",
+    "Japanese": "Sato Suzuki Takahashi Tanaka Watanabe Ito Yamamoto Nakamura Kobayashi Kato Yoshida Yamada Sasaki "
+    "Yamaguchi Matsumoto Inoue Kimura Hayashi Shimizu Yamazaki Mori Abe Ikeda Hashimoto Ishikawa Ogawa Goto Okada",
+    "Russian": "Ivanov Smirnov Kuznetsov Popov Vasiliev Petrov Sokolov Mikhailov Novikov Fedorov Morozov Volkov "
+    "Alekseev Lebedev Semenov Egorov Pavlov Kozlov Stepanov Nikolaev Orlov Andreev Makarov Nikitin Zakharov Zaitsev",
 }
 
 

@@ -30,14 +30,14 @@ def masked_softmax(scores, mask):
 
 
 class MultiHeadAttention(Layer):
-    """Vaswani et al. 2017: for each head softmax(q k^T / sqrt(key_dim)) v, with q, k, v products of query, key and value
-    with the head's weights; the heads together times output weights.
+    """Vaswani et al. 2017: for each head softmax(q k^T / sqrt(key_dim)) v, with q, k, v products of query, key and
+    value with the head's weights; the heads together times output weights.
 
     Call: layer(query (batch, n, d), value (batch, m, e), key=value), with `attention_mask` (batch, n, m),
     `use_causal_mask`, and `return_attention_scores` for [output, scores (batch, heads, n, m)].
 
-    Weights: query_kernel (d, heads, key_dim), query_bias (heads, key_dim), the same of key and value, output_kernel (heads,
-    value_dim, d), output_bias (d,).
+    Weights: query_kernel (d, heads, key_dim), query_bias (heads, key_dim), the same of key and value, output_kernel
+    (heads, value_dim, d), output_bias (d,).
 
     Args:
         num_heads, key_dim, value_dim: heads, size of each head's queries and keys, and of its values (key_dim).
@@ -105,8 +105,8 @@ class MultiHeadAttention(Layer):
         shapes = [tuple(ops.shape(x)) for x in (query, key, value)]
         if any(len(s) != 3 for s in shapes) or shapes[1][1] != shapes[2][1]:
             raise ValueError(
-                f"MultiHeadAttention {self.name!r}: expected query (batch, n, d), value (batch, m, e) and key (batch, m, f), "
-                f"got shapes {shapes[0]}, {shapes[2]}, {shapes[1]}"
+                f"MultiHeadAttention {self.name!r}: expected query (batch, n, d), value (batch, m, e) and key "
+                f"(batch, m, f), got shapes {shapes[0]}, {shapes[2]}, {shapes[1]}"
             )
         if self.query_kernel is None:
             self._make_weights(*(s[-1] for s in shapes))
@@ -208,8 +208,8 @@ class Attention(Layer):
     def _check(self, shapes):
         if not isinstance(shapes, (list, tuple)) or len(shapes) not in (2, 3) or any(len(s or ()) != 3 for s in shapes):
             raise ValueError(
-                f"{type(self).__name__} {self.name!r}: expected [query (batch, n, d), value (batch, m, d)] or [query, value, "
-                f"key], got shapes {shapes}"
+                f"{type(self).__name__} {self.name!r}: expected [query (batch, n, d), value (batch, m, d)] or "
+                f"[query, value, key], got shapes {shapes}"
             )
 
     def _scores(self, q, k):

@@ -59,8 +59,8 @@ class Recurrent(Layer):
 
     def __init__(self, units, activation, use_bias, kernel_initializer, recurrent_initializer, bias_initializer,
                  kernel_regularizer, recurrent_regularizer, bias_regularizer, activity_regularizer, kernel_constraint,
-                 recurrent_constraint, bias_constraint, dropout, recurrent_dropout, seed, return_sequences, return_state,
-                 go_backwards, stateful, unroll, zero_output_for_mask=False, **kwargs):  # fmt: skip
+                 recurrent_constraint, bias_constraint, dropout, recurrent_dropout, seed, return_sequences,
+                 return_state, go_backwards, stateful, unroll, zero_output_for_mask=False, **kwargs):  # fmt: skip
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
         where = type(self).__name__
         self.units = positive(where, "units", units)
@@ -131,7 +131,8 @@ class Recurrent(Layer):
             if not self._states_fresh:
                 raise ValueError(
                     f"{type(self).__name__} {self.name!r} is stateful and holds the state of "
-                    f"{len(self.states[0].value)} samples, so the batch must have as many, got {rows}; reset_state() first"
+                    f"{len(self.states[0].value)} samples, so the batch must have as many, got {rows}; reset_state() "
+                    "first"
                 )
             object.__setattr__(self, "states", None)
         if self.states is None:
@@ -161,15 +162,15 @@ class Recurrent(Layer):
         self._check_shape(shape)
         if self.built and self.kernel is not None and shape[-1] != self.kernel.shape[0]:
             raise ValueError(
-                f"{type(self).__name__} {self.name!r}: expected sequences of {self.kernel.shape[0]} features, got shape "
-                f"{shape}"
+                f"{type(self).__name__} {self.name!r}: expected sequences of {self.kernel.shape[0]} features, got "
+                f"shape {shape}"
             )
         states = self._initial(initial_state, sequences)
         if mask is not None:
             if tuple(ops.shape(mask)) != (shape[0], shape[1]):
                 raise ValueError(
-                    f"{type(self).__name__} {self.name!r}: mask must have shape {(shape[0], shape[1])} for sequences of "
-                    f"shape {shape}, got {tuple(ops.shape(mask))}"
+                    f"{type(self).__name__} {self.name!r}: mask must have shape {(shape[0], shape[1])} for sequences "
+                    f"of shape {shape}, got {tuple(ops.shape(mask))}"
                 )
             mask = ops.cast(mask, self.dtype)
         factors = None
@@ -309,8 +310,8 @@ class SimpleRNN(Recurrent):
                  recurrent_initializer="orthogonal", bias_initializer="zeros", kernel_regularizer=None,
                  recurrent_regularizer=None, bias_regularizer=None, activity_regularizer=None, kernel_constraint=None,
                  recurrent_constraint=None, bias_constraint=None, dropout=0.0, recurrent_dropout=0.0,
-                 return_sequences=False, return_state=False, go_backwards=False, stateful=False, unroll=False, seed=None,
-                 **kwargs):  # fmt: skip
+                 return_sequences=False, return_state=False, go_backwards=False, stateful=False, unroll=False,
+                 seed=None, **kwargs):  # fmt: skip
         super().__init__(units, activation, use_bias, kernel_initializer, recurrent_initializer, bias_initializer,
                          kernel_regularizer, recurrent_regularizer, bias_regularizer, activity_regularizer,
                          kernel_constraint, recurrent_constraint, bias_constraint, dropout, recurrent_dropout, seed,
@@ -336,13 +337,15 @@ class LSTM(Recurrent):
             do not know: silu, gelu, softplus and your own.
         use_bias: whether b is there; unit_forget_bias: whether it starts at 1 for the forget gate.
         kernel_initializer, recurrent_initializer, bias_initializer and likewise _regularizer, _constraint: of W, U, b.
-        dropout: share of the inputs that is zeroed in training, the same in all steps and gates (Gal and Ghahramani 2016).
+        dropout: share of the inputs that is zeroed in training, the same in all steps and gates (Gal and Ghahramani
+            2016).
         recurrent_dropout: the same of the state where it is multiplied by U; one mask for all gates, where Keras draws
             one for each.
         return_sequences: the outputs of all steps (batch, time, units), not of the last alone.
         return_state: [output, state ...] instead of the output.
         go_backwards: from the last step to the first; outputs are then in that order.
-        stateful: sample j of a batch goes on where sample j of the batch before ended, until `reset_state`.
+        stateful: sample j of a batch goes on where sample j of the batch before ended, until `reset_state`. The states
+            are not among the weights.
         unroll, use_cudnn: accepted for Keras' sake; every layer runs as one kernel.
         zero_output_for_mask: masked steps give zeros instead of the output before.
     """
@@ -462,8 +465,8 @@ class Jordan(Recurrent):
     y is the output of the step before, zeros at first; y' (batch, time, output_units) is the output. fastnn's own:
     Keras has no such layer.
 
-    Weights: kernel W (features, units), recurrent_kernel U (output_units, units), bias b (units,), output_kernel V (units,
-    output_units), output_bias b' (output_units,).
+    Weights: kernel W (features, units), recurrent_kernel U (output_units, units), bias b (units,), output_kernel V
+    (units, output_units), output_bias b' (output_units,).
 
     With `teacher` targets (batch, time, output_units) in the call, training feeds the target of the step before
     back instead of the output (teacher forcing, Williams and Zipser 1989); without training they are ignored.

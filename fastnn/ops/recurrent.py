@@ -26,8 +26,8 @@ class _Cell(Op):
     Args:
         cell: "simple_rnn", "lstm" or "gru".
         activation, recurrent_activation: (name, parameter).
-        given: which of "bias" (of the recurrent products, gru), "h", "c" (first state), "mask" and "factors" come behind
-            the inputs that are always there.
+        given: which of "bias" (of the recurrent products, gru), "h", "c" (first state), "mask" and "factors" come
+            behind the inputs that are always there.
         reverse: from the last step to the first.
         aligned: outputs in the order of the inputs, not of the steps.
         zeros: masked steps give zeros, not the output before.
@@ -58,11 +58,13 @@ class _Cell(Op):
 
 @register
 class Recurrence(_Cell):
-    """A recurrent layer without its input weights: x (batch, time, gates units) is their product with the inputs, for all
-    steps at once; U (units, gates units) are the recurrent weights. See csrc/kernels/recurrent.inc.c for the equations.
+    """A recurrent layer without its input weights: x (batch, time, gates units) is their product with the inputs, for
+    all steps at once; U (units, gates units) are the recurrent weights. See csrc/kernels/recurrent.inc.c for the
+    equations.
 
-    Results, those named in `results`: "y" (batch, time, units), the outputs; "h" and "c" (batch, units), the last state;
-    and what the gradient needs: "before", "gates", "extra" (of a simple cell "before" and the last "h"). The compiler drops those that nobody reads.
+    Results, those named in `results`: "y" (batch, time, units), the outputs; "h" and "c" (batch, units), the last
+    state; and what the gradient needs: "before", "gates", "extra" (of a simple cell "before" and the last "h"). The
+    compiler drops those that nobody reads.
     """
 
     def __init__(self, cell, *args, results=None, **kwargs):
@@ -86,8 +88,8 @@ class Recurrence(_Cell):
         units = u.shape[0]
         if len(x.shape) != 3 or len(u.shape) != 2 or u.shape[1] != gates * units or x.shape[2] != gates * units:
             raise ValueError(
-                f"{self.cell}: x must be (batch, time, {gates} * units) and U (units, {gates} * units), got {x.shape} and "
-                f"{u.shape}"
+                f"{self.cell}: x must be (batch, time, {gates} * units) and U (units, {gates} * units), got "
+                f"{x.shape} and {u.shape}"
             )
         if x.shape[1] < 1:
             raise ValueError(f"{self.cell}: sequences must have at least one step, got inputs of shape {x.shape}")
@@ -103,7 +105,8 @@ class Recurrence(_Cell):
             fits = spec.shape == expected[name] or (self.stateful and name in "hc" and spec.shape[1:] == (units,))
             if not fits:
                 raise ValueError(
-                    f"{self.cell}: {name} must have shape {expected[name]} for inputs of shape {x.shape}, got {spec.shape}"
+                    f"{self.cell}: {name} must have shape {expected[name]} for inputs of shape {x.shape}, got "
+                    f"{spec.shape}"
                 )
         shapes = {"y": (n, time, units), "h": (n, units), "c": (n, units), "before": (n, time, units),
                   "gates": x.shape, "extra": (n, time, units)}  # fmt: skip
@@ -117,7 +120,7 @@ class Recurrence(_Cell):
         self._emit(b, self.cell, operands, x.shape, u.shape[0])
 
     def gradient(self, node, *grads):
-        x, u, *rest = node.inputs
+        _, u, *rest = node.inputs
         given = dict(zip(self.given, rest, strict=True))
         made = dict(zip(self.results, node.outputs, strict=True))
         coming = {name: g for name, g in zip(self.results, grads, strict=True) if g is not None}
@@ -143,9 +146,10 @@ class Recurrence(_Cell):
 
 @register
 class RecurrenceGrad(_Cell):
-    """The gradient of a Recurrence from its last step to its first. Inputs: U, what was kept ("before", "gates", "extra";
-    of a simple cell "before" and the last "h"), the gradients `coming` ("y", "h", "c"), then those of `given`. Results: "x"; for a gru that resets after the
-    product "inner", by that product; and those of `by` ("h", "c"), by the first state."""
+    """The gradient of a Recurrence from its last step to its first. Inputs: U, what was kept ("before", "gates",
+    "extra"; of a simple cell "before" and the last "h"), the gradients `coming` ("y", "h", "c"), then those of `given`.
+    Results: "x"; for a gru that resets after the product "inner", by that product; and those of `by` ("h", "c"), by
+    the first state."""
 
     def __init__(self, cell, *args, coming=("y",), by=(), **kwargs):
         super().__init__(cell, *args, **kwargs)
@@ -207,7 +211,8 @@ def recurrence(cell, x, recurrent_kernel, *, activation=("tanh", 0.0), recurrent
     """(outputs (batch, time, units), last h, last c or None) of a recurrent cell.
 
     cell                   "simple_rnn", "lstm" or "gru"
-    x                      (batch, time, gates units): the inputs times their weights, plus biases; the gates as in Keras
+    x                      (batch, time, gates units): the inputs times their weights, plus biases; the gates as in
+                           Keras
     recurrent_kernel       (units, gates units)
     activation             (name of ACTIVATIONS, parameter); recurrent_activation likewise
     bias                   (3 units,) of a gru: added to its recurrent products

@@ -47,8 +47,8 @@ class Windows(PyDataset):
     """Batches of windows over a series, cut out when they are asked for: `data` may be a numpy.memmap larger than the
     memory. See `timeseries_dataset_from_array` for the arguments."""
 
-    def __init__(self, data, targets, sequence_length, sequence_stride=1, sampling_rate=1, batch_size=128, shuffle=False,
-                 seed=None, start_index=None, end_index=None):  # fmt: skip
+    def __init__(self, data, targets, sequence_length, sequence_stride=1, sampling_rate=1, batch_size=128,
+                 shuffle=False, seed=None, start_index=None, end_index=None):  # fmt: skip
         super().__init__()
         where = "timeseries_dataset_from_array"
         self.length = _whole(where, "sequence_length", sequence_length)
@@ -104,8 +104,8 @@ def timeseries_dataset_from_array(data, targets, sequence_length, sequence_strid
     shuffle, seed    another order of the windows in each epoch
     start_index, end_index   the part of data (and targets) to use
     """
-    return Windows(data, targets, sequence_length, sequence_stride, sampling_rate, batch_size, shuffle, seed, start_index,
-                   end_index)  # fmt: skip
+    return Windows(data, targets, sequence_length, sequence_stride, sampling_rate, batch_size, shuffle, seed,
+                   start_index, end_index)  # fmt: skip
 
 
 def forecasting_windows(series, length, horizon=1, targets=None, stride=1):
@@ -151,7 +151,8 @@ def forecast(model, known, steps):
         y = np.asarray(model.predict(window, verbose=0)).reshape(len(window), -1)
         if y.shape[1] != window.shape[2]:
             raise ValueError(
-                f"forecast: the model tells {y.shape[1]} values a step, but {window.shape[2]} are needed to feed them back"
+                f"forecast: the model tells {y.shape[1]} values a step, but {window.shape[2]} are needed to feed "
+                "them back"
             )
         told.append(y)
         window = np.concatenate([window[:, 1:], y[:, None]], axis=1)

@@ -1,4 +1,5 @@
-"""Models of sequences that are trained, recorded and compared: recurrent layers with masks, states and both directions."""
+"""Models of sequences that are trained, recorded and compared: recurrent layers with masks, states and both
+directions."""
 
 import numpy as np
 
@@ -69,22 +70,26 @@ for _cell, _more in (("SimpleRNN", {}), ("LSTM", {}), ("GRU", {}), ("GRU", {"res
     case(f"{_tag}_carried", carried, GAPPED, TARGETS)
     case(f"{_tag}_regular", lambda k, one=one: chain(
         one(kernel_regularizer=k.regularizers.L2(0.01), recurrent_regularizer=k.regularizers.L1(0.01),
-            recurrent_constraint=k.constraints.MaxNorm(1.0), bias_regularizer="l2"), dense(2))(k), X, TARGETS)  # fmt: skip
+            recurrent_constraint=k.constraints.MaxNorm(1.0), bias_regularizer="l2"), dense(2))(k), X,
+            TARGETS)  # fmt: skip
 
-case("words", chain(embedding, lambda l: l.LSTM(UNITS), dense(2), shape=(TIME,), dtype="int32"), IDS, TARGETS,
+case("words", chain(embedding, lambda made: made.LSTM(UNITS), dense(2), shape=(TIME,), dtype="int32"), IDS, TARGETS,
      optimizer=SGD)  # fmt: skip
-case("words_tagged", chain(embedding, lambda l: l.GRU(UNITS, return_sequences=True),
-     lambda l: l.TimeDistributed(l.Dense(3, activation="softmax")), shape=(TIME,), dtype="int32"),
+case("words_tagged", chain(embedding, lambda made: made.GRU(UNITS, return_sequences=True),
+     lambda made: made.TimeDistributed(made.Dense(3, activation="softmax")), shape=(TIME,), dtype="int32"),
      IDS, LABELS, "sparse_categorical_crossentropy", SGD)  # fmt: skip
-case("words_mean", chain(embedding, lambda l: l.GlobalAveragePooling1D(), dense(2), shape=(TIME,), dtype="int32"), IDS,
+case("words_mean", chain(embedding, lambda made: made.GlobalAveragePooling1D(), dense(2), shape=(TIME,),
+dtype="int32"), IDS,
      TARGETS, optimizer=SGD)  # fmt: skip
-case("activations", chain(lambda l: l.LSTM(UNITS, activation="softsign", recurrent_activation="hard_sigmoid",
-     return_sequences=True), lambda l: l.GRU(UNITS, activation="relu"), dense(2)), X, TARGETS)  # fmt: skip
-case("unrolled", chain(masking, lambda l: l.LSTM(UNITS, activation="silu", return_sequences=True),
-     lambda l: l.GRU(UNITS, activation="gelu", reset_after=False, return_sequences=True),
-     lambda l: l.GRU(UNITS, recurrent_activation="softplus", go_backwards=True), dense(2)), PADDED, TARGETS)  # fmt: skip
-case("steps", chain(lambda l: l.TimeDistributed(l.Reshape((1, FEATURES))), lambda l: l.TimeDistributed(l.Flatten()),
-     lambda l: l.TimeDistributed(l.Dense(4, activation="relu")), lambda l: l.SimpleRNN(3), dense(2)), X,
+case("activations", chain(lambda made: made.LSTM(UNITS, activation="softsign", recurrent_activation="hard_sigmoid",
+     return_sequences=True), lambda made: made.GRU(UNITS, activation="relu"), dense(2)), X, TARGETS)  # fmt: skip
+case("unrolled", chain(masking, lambda made: made.LSTM(UNITS, activation="silu", return_sequences=True),
+     lambda made: made.GRU(UNITS, activation="gelu", reset_after=False, return_sequences=True),
+     lambda made: made.GRU(UNITS, recurrent_activation="softplus", go_backwards=True), dense(2)), PADDED,
+     TARGETS)  # fmt: skip
+case("steps", chain(lambda made: made.TimeDistributed(made.Reshape((1, FEATURES))),
+lambda made: made.TimeDistributed(made.Flatten()),
+     lambda made: made.TimeDistributed(made.Dense(4, activation="relu")), lambda made: made.SimpleRNN(3), dense(2)), X,
      TARGETS)  # fmt: skip
 
 
