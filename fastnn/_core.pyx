@@ -346,8 +346,13 @@ def is_plain(x):
 
 
 def overlap(cnp.ndarray x, cnp.ndarray y):
-    """0: no byte in common, 1: some, 2: both begin at the same one. For contiguous arrays."""
-    if not _overlap(x, y):
+    """0: no byte in common (or none found in the bounds of arrays with gaps), 1: some, 2: both begin at the same one."""
+    if cnp.PyArray_SIZE(x) == 0 or cnp.PyArray_SIZE(y) == 0:
+        return 0
+    if cnp.PyArray_IS_C_CONTIGUOUS(x) and cnp.PyArray_IS_C_CONTIGUOUS(y):
+        if not _overlap(x, y):
+            return 0
+    elif not numpy.may_share_memory(x, y):
         return 0
     return 2 if cnp.PyArray_DATA(x) == cnp.PyArray_DATA(y) else 1
 
