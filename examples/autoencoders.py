@@ -45,8 +45,9 @@ def main():
     names = ("image", "spoiled", *made)
     left.set_yticks((np.arange(5) + 0.5) * (side + 1) - 1, names, fontsize=6)
     right.scatter(*code[:1500].T, c=y_test[:1500], s=4, cmap="tab10")
-    right.set(xticks=[], yticks=[], title=f"codes of two numbers, {given.data}")
-    save(figure, given.output, colors=48)
+    limits = np.percentile(code, (1, 97), axis=0)
+    right.set(xticks=[], yticks=[], title=f"codes of two numbers, {given.data}", xlim=limits[:, 0], ylim=limits[:, 1])
+    save(figure, given.output, colors=96)
 
 
 if __name__ == "__main__":

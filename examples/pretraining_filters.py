@@ -2,7 +2,7 @@
 
     python examples/pretraining_filters.py [--quick] [--data mnist]
 
-Top: the filters of 24 units of the first layer: from random weights after training on few labels, after pre-training as
+Top: the filters of 18 units of the first layer: from random weights after training on few labels, after pre-training as
 a denoising autoencoder on all images, and after both. Bottom: training loss and test accuracy of a deep sigmoid network
 with few labels, from random weights and pre-trained layer by layer.
 """
@@ -15,7 +15,7 @@ from fastnn import optimizers
 from fastnn.pretraining import pretrain
 
 
-def filters(model, side, count=24):
+def filters(model, side, count=18):
     kernel = model.layers[0].kernel.value
     strongest = np.argsort(-(kernel**2).sum(axis=0))[:count]
     return kernel.T[strongest].reshape(-1, side, side)
@@ -38,17 +38,17 @@ def main():
     learned = filters(model, side)
     with_it = model.fit(*few, epochs=epochs, validation_data=test, verbose=0).history
 
-    figure, grid = panels(2, 3, size=(2.6, 2.0))
-    sheet(grid[0, 0], filters(plain, side), 4, 6, f"trained on {labels} labels only")
-    sheet(grid[0, 1], learned, 4, 6, f"pre-trained on {len(x)} images")
-    sheet(grid[0, 2], filters(model, side), 4, 6, "pre-trained, then trained")
+    figure, grid = panels(2, 3, size=(2.6, 1.8))
+    sheet(grid[0, 0], filters(plain, side), 3, 6, f"trained on {labels} labels only")
+    sheet(grid[0, 1], learned, 3, 6, f"pre-trained on {len(x)} images")
+    sheet(grid[0, 2], filters(model, side), 3, 6, "pre-trained, then trained")
     for key, axes, title in (("loss", grid[1, 0], "training loss"), ("val_loss", grid[1, 1], "test loss"),
                              ("val_accuracy", grid[1, 2], "test accuracy")):  # fmt: skip
         axes.plot(without[key], label="random weights")
         axes.plot(with_it[key], label="pre-trained")
         axes.set(xlabel="epoch", title=title)
     grid[1, 2].legend()
-    save(figure, given.output, colors=24)
+    save(figure, given.output, colors=40)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
 """Learning-rate schedules, drawn, and what they reach on one network with the same number of steps.
 
-python examples/schedules.py [--quick] [--data mnist]
+    python examples/schedules.py [--quick] [--data mnist]
+
+SGD; the rate over the steps, and the test accuracy it leads to.
 """
 
 from _common import arguments, classifier, images, panels, save
