@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from compiled import run
 from scipy import ndimage
 from test_random import groups
 
@@ -12,7 +13,7 @@ from fastnn.utils import seeding
 
 COUNTER = {"seed": 0x0123456789ABCDEF, "stream": 7, "index": 41}  # those of test_random's reference
 DTYPES = [np.float32, np.float64]
-SHAPES = [(3, 28, 28, 1), (2, 5, 17, 3), (4, 1, 1, 2), (1, 33, 7, 4), (0, 4, 4, 1)]
+SHAPES = [(3, 28, 28, 1), (2, 5, 17, 3), (4, 1, 1, 2), (1, 33, 7, 4), (2, 3, 2, 21), (0, 4, 4, 1)]
 
 
 def uniform(rows):
@@ -470,6 +471,23 @@ def test_shapes_are_refused_when_the_model_is_built():
 
 
 # ---- preprocessing ----
+
+
+@pytest.mark.parametrize("interpolation", ops.image.INTERPOLATIONS)
+@pytest.mark.parametrize("antialias", [False, True])
+def test_resize_is_two_matrices_and_its_gradient_their_transposes(interpolation, antialias):
+    for shape, (height, width) in [((2, 7, 9, 3), (4, 20)), ((3, 1, 33, 1), (5, 2)), ((2, 6, 5, 17), (6, 1))]:
+        x = images(shape, np.float64)
+        a = ops.image.resize_matrix(shape[1], height, interpolation, antialias)
+        b = ops.image.resize_matrix(shape[2], width, interpolation, antialias)
+        np.testing.assert_allclose(a.sum(axis=1), 1)
+        expected = np.einsum("kh,lw,nhwc->nklc", a, b, x)
+        g = images(expected.shape, np.float64, 2)
+        y, (dx,) = run(lambda t: ops.image.resize(t, (height, width), interpolation, antialias), [x], gradient=g)  # noqa: B023
+        np.testing.assert_allclose(y, expected, atol=1e-12)
+        np.testing.assert_allclose(dx, np.einsum("kh,lw,nklc->nhwc", a, b, g), atol=1e-12)
+        single = ops.image.resize(x.astype(np.float32), (height, width), interpolation, antialias)
+        np.testing.assert_allclose(single, expected, atol=1e-5)
 
 
 def test_normalization_adapts():

@@ -210,6 +210,26 @@ static void draw_window_run(const fn_op *op, const fn_step *step, int64_t lo, in
     }
 }
 
+/* y = the n pixels of x in reverse order. */
+FN_INLINE void mirror_row(real *restrict y, const real *restrict x, int64_t n, int64_t channels)
+{
+    int64_t j = 0;
+    if (channels == 1) {
+        ivec back;
+        for (int k = 0; k < VL; k++)
+            back[k] = VL - 1 - k;
+        for (; j + VL <= n; j += VL)
+            vstore(y + j, __builtin_shuffle(vload(x + n - j - VL), back));
+    }
+    if (channels == 3)
+        for (; j < n; j++)
+            for (int64_t c = 0; c < 3; c++)
+                y[j * 3 + c] = x[(n - 1 - j) * 3 + c];
+    for (; j < n; j++)
+        for (int64_t c = 0; c < channels; c++)
+            y[j * channels + c] = x[(n - 1 - j) * channels + c];
+}
+
 /* window_image: y = the window of x that begins at (top, left), mirrored as m says; f[0] outside x.
  * p: y (rows, oh, ow, channels), x (rows, h, w, channels), m (rows, 4).  i: rows, h, w, channels, oh, ow.
  * y must not be x.  FN_SPLIT_ROWS. */
@@ -235,31 +255,87 @@ static void window_image_run(const fn_op *op, const fn_step *step, int64_t lo, i
                     out[j] = value;
                 continue;
             }
-            const real *in = x + row * w * channels;
-            if (m[2] == 0) {
-                for (int64_t j = 0; j < from * channels; j++)
-                    out[j] = value;
-                memcpy(out + from * channels, in + (left + from) * channels,
-                       (size_t)((to - from) * channels) * sizeof(real));
-                for (int64_t j = to * channels; j < ow * channels; j++)
-                    out[j] = value;
-            } else
-                for (int64_t j = 0; j < ow; j++) {
-                    const int64_t at = ow - 1 - j;
-                    for (int64_t c = 0; c < channels; c++)
-                        out[j * channels + c] =
-                            at >= from && at < to ? in[(left + at) * channels + c] : value;
-                }
+            /* mirrored, the part within the image stands as far from the other end */
+            const int64_t begin = m[2] != 0 ? ow - to : from, end = begin + to - from;
+            const real *in = x + (row * w + left + from) * channels;
+            for (int64_t j = 0; j < begin * channels; j++)
+                out[j] = value;
+            if (m[2] != 0)
+                mirror_row(out + begin * channels, in, to - from, channels);
+            else
+                memcpy(out + begin * channels, in, (size_t)((to - from) * channels) * sizeof(real));
+            for (int64_t j = end * channels; j < ow * channels; j++)
+                out[j] = value;
         }
     }
 }
 
+/* ---- resizing ---- */
+
+static size_t resize_image_scratch(const fn_op *op, const fn_step *step)
+{
+    (void)step;
+    return (size_t)(op->i[2] * op->i[3]) * sizeof(real);
+}
+
+/* resize_image: y[k][l][c] = sum over s, t of v[k][s] u[l][t] x[top[k] + s][left[l] + t][c]: first the rows
+ * that make up a row of y, then its columns.
+ * p: y (rows, oh, ow, channels), x (rows, h, w, channels), top (oh) int32, v (oh, i[6]), left (ow) int32,
+ * u (ow, i[7]).  i: rows, h, w, channels, oh, ow, weights of a row, weights of a column.  y must not be x.
+ * FN_SPLIT_ROWS. */
+static void resize_image_run(const fn_op *op, const fn_step *step, int64_t lo, int64_t hi, void *scratch)
+{
+    (void)step;
+    int64_t r0, r1;
+    fn_row_range(op, lo, hi, &r0, &r1);
+    const int64_t h = op->i[1], channels = op->i[3], n = op->i[2] * channels, oh = op->i[4], ow = op->i[5];
+    const int64_t rows = op->i[6], columns = op->i[7];
+    const int32_t *top = op->p[2], *left = op->p[4];
+    const real *v = op->p[3], *u = op->p[5];
+    real *restrict line = scratch;
+    for (int64_t r = r0; r < r1; r++)
+        for (int64_t k = 0; k < oh; k++) {
+            const real *x = (const real *)op->p[1] + (r * h + top[k]) * n;
+            real *restrict y = (real *)op->p[0] + (r * oh + k) * ow * channels;
+            for (int64_t j = 0; j < n; j += VL) {
+                const int64_t some = n - j < VL ? n - j : VL;
+                vec sum = vset1(0);
+                for (int64_t s = 0; s < rows; s++)
+                    sum += vset1(v[k * rows + s]) * vload_n(x + s * n + j, some);
+                vstore_n(line + j, sum, some);
+            }
+            for (int64_t l = 0; l < ow; l++)
+                for (int64_t c = 0; c < channels; c++) {
+                    real sum = 0;
+                    for (int64_t t = 0; t < columns; t++)
+                        sum += u[l * columns + t] * line[(left[l] + t) * channels + c];
+                    y[l * channels + c] = sum;
+                }
+        }
+}
+
 /* ---- contrast and brightness ---- */
+
+enum { PATTERN_CHANNELS = 16 }; /* up to here the shifts of VL pixels are laid out behind each other */
 
 static size_t adjust_image_scratch(const fn_op *op, const fn_step *step)
 {
     (void)step;
-    return (size_t)op->i[2] * (sizeof(double) + sizeof(real));
+    const int64_t channels = op->i[2];
+    return (size_t)(channels <= PATTERN_CHANNELS ? channels * VL : channels) * sizeof(real);
+}
+
+/* Sums of each of `period` places of x, which has n elements: place j has those at j, j + period, ... */
+static void sum_places(real *restrict sum, const real *restrict x, int64_t n, int64_t period)
+{
+    for (int64_t j = 0; j < period; j++)
+        sum[j] = 0;
+    int64_t at = 0;
+    for (; at + period <= n; at += period)
+        for (int64_t j = 0; j < period; j++)
+            sum[j] += x[at + j];
+    for (int64_t j = 0; at + j < n; j++)
+        sum[j] += x[at + j];
 }
 
 /* adjust_image: y = clip((x - mean) a + mean + b), mean that of the channel over the image; a = 1 and b = 0
@@ -271,29 +347,33 @@ static void adjust_image_run(const fn_op *op, const fn_step *step, int64_t lo, i
     (void)step;
     int64_t r0, r1;
     fn_row_range(op, lo, hi, &r0, &r1);
-    const int64_t pixels = op->i[1], channels = op->i[2];
-    double *sum = scratch;
-    real *shift = (real *)(sum + channels);
-    const real least = (real)op->f[0], most = (real)op->f[1];
+    const int64_t pixels = op->i[1], channels = op->i[2], n = pixels * channels;
+    const int64_t period = channels <= PATTERN_CHANNELS ? channels * VL : channels; /* of the shifts */
+    real *shift = scratch;
+    const vec least = vset1((real)op->f[0]), most = vset1((real)op->f[1]);
     for (int64_t r = r0; r < r1; r++) {
-        real *y = (real *)op->p[0] + r * pixels * channels;
-        const real *x = (const real *)op->p[1] + r * pixels * channels;
+        real *y = (real *)op->p[0] + r * n;
+        const real *x = (const real *)op->p[1] + r * n;
         const real a = op->p[2] ? ((const real *)op->p[2])[r] : 1;
         const real b = op->p[3] ? ((const real *)op->p[3])[r] : 0;
-        for (int64_t c = 0; c < channels; c++)
-            sum[c] = 0;
-        if (op->p[2]) {
-            for (int64_t k = 0; k < pixels; k++)
-                for (int64_t c = 0; c < channels; c++)
-                    sum[c] += x[k * channels + c];
+        if (op->p[2])
+            sum_places(shift, x, n, period);
+        for (int64_t c = 0; c < channels; c++) {
+            real mean = 0;
+            for (int64_t j = c; op->p[2] && j < period; j += channels)
+                mean += shift[j];
+            mean = mean / (real)pixels * (1 - a) + b;
+            for (int64_t j = c; j < period; j += channels)
+                shift[j] = mean;
         }
-        for (int64_t c = 0; c < channels; c++)
-            shift[c] = (real)(sum[c] / (double)pixels * (1 - (double)a)) + b;
-        for (int64_t k = 0; k < pixels; k++)
-            for (int64_t c = 0; c < channels; c++) {
-                const real t = x[k * channels + c] * a + shift[c];
-                y[k * channels + c] = t < least ? least : t > most ? most : t;
+        for (int64_t at = 0; at < n; at += period) {
+            const int64_t some = n - at < period ? n - at : period;
+            for (int64_t j = 0; j < some; j += VL) {
+                const int64_t rest = some - j < VL ? some - j : VL;
+                const vec t = vload_n(x + at + j, rest) * vset1(a) + vload_n(shift + j, rest);
+                vstore_n(y + at + j, vmin(vmax(t, least), most), rest);
             }
+        }
     }
 }
 
@@ -502,6 +582,7 @@ static void take_samples_run(const fn_op *op, const fn_step *step, int64_t lo, i
     X(affine_image, FN_SPLIT_ROWS, fn_row_tasks, NULL, affine_image_run)                     \
     X(draw_window, FN_SPLIT_ROWS, fn_row_tasks, NULL, draw_window_run)                       \
     X(window_image, FN_SPLIT_ROWS, fn_row_tasks, NULL, window_image_run)                     \
+    X(resize_image, FN_SPLIT_ROWS, fn_row_tasks, resize_image_scratch, resize_image_run)     \
     X(adjust_image, FN_SPLIT_ROWS, fn_row_tasks, adjust_image_scratch, adjust_image_run)     \
     X(draw_box, FN_SPLIT_ROWS, fn_row_tasks, NULL, draw_box_run)                             \
     X(erase_image, FN_SPLIT_ROWS, fn_row_tasks, NULL, erase_image_run)                       \

@@ -10,9 +10,8 @@ from fastnn.graph import Spec, Tensor
 from fastnn.kernels.augmentation import AFFINE, FILL_MODES, MIRRORS
 from fastnn.ops import elementwise as ew
 from fastnn.ops import movement as sh
-from fastnn.ops.core import NoGradient, Op, apply, common_dtype, is_batched, register, size
+from fastnn.ops.core import NoGradient, Op, apply, common_dtype, is_batched, make, register, size
 from fastnn.ops.core import shape_of as _shape
-from fastnn.ops.linear import matmul
 
 _DRAW = 100.0  # ns a sample
 
@@ -214,6 +213,48 @@ class TakeSamples(_Change):
         self._run(b, (*outs, *ins), ins[0].shape, (columns * np.dtype(ins[0].dtype).itemsize,), (), 0.2)
 
 
+@register
+class ResizeImage(Op):
+    """Images of `to` (height, width) by `resize_matrix` along both sides; with `back` the gradient, by its transpose,
+    from images of `to` to those of `size`."""
+
+    name = "resize_image"
+
+    def __init__(self, size, to, interpolation, antialias, back=False):
+        self.size, self.to, self.interpolation = tuple(size), tuple(to), interpolation
+        self.antialias, self.back = antialias, back
+
+    def infer(self, x):
+        return Spec((x.shape[0], *(self.size if self.back else self.to), x.shape[3]), x.dtype)
+
+    def gradient(self, node, dy):
+        back = ResizeImage(self.size, self.to, self.interpolation, self.antialias, not self.back)
+        return (make(back, dy)[0],)
+
+    def lower(self, b, outs, ins):
+        tables, counts = [], []
+        for n, m in zip(self.size, self.to, strict=True):
+            matrix = resize_matrix(n, m, self.interpolation, self.antialias)
+            first, weights = _bands(matrix.T if self.back else matrix)
+            tables += [first, weights.astype(ins[0].dtype)]
+            counts.append(weights.shape[1])
+        shape, out = ins[0].shape, outs[0].shape
+        rows = _rows(shape)
+        cost = rows * (size(shape[1:]) + size(out[1:])) * sum(counts) * 0.3
+        b.run(self.name, (*outs, *ins, *tables), (rows, *shape[1:], *out[1:3], *counts), cost=cost,
+              batched=is_batched(shape))  # fmt: skip
+
+
+def _bands(matrix):
+    """(first, weights): of each row of a banded matrix the column where its band begins, and the band."""
+    used = matrix != 0
+    last = matrix.shape[1] - 1 - used[:, ::-1].argmax(axis=1)
+    width = int(max((last - used.argmax(axis=1)).max() + 1, 1)) if used.any() else 1
+    first = np.minimum(used.argmax(axis=1), matrix.shape[1] - width)
+    weights = np.take_along_axis(matrix, first[:, None] + np.arange(width), axis=1)
+    return first.astype(np.int32), np.ascontiguousarray(weights)
+
+
 # ---- functions for users ----
 
 
@@ -305,14 +346,10 @@ def resize(images, size, interpolation="bilinear", antialias=False, crop_to_aspe
     elif pad_to_aspect_ratio:
         tall, wide = max(h, int(w * height / width)), max(w, int(h * width / height))
         images = _pad(images, (tall - h) // 2, (wide - w) // 2, fill_value)
-    dtype = common_dtype((images,), where)
-    y = images
-    for axis, m in ((1, height), (2, width)):
-        n = _shape(y)[axis]
-        if n != m:
-            blend = resize_matrix(n, m, interpolation, antialias).T.astype(dtype)
-            y = sh.swapaxes(matmul(sh.swapaxes(y, axis, 3), blend), axis, 3)
-    return y
+    found = _shape(images)[1:3]
+    if found == (height, width):
+        return images
+    return apply(ResizeImage(found, (height, width), interpolation, bool(antialias)), images)
 
 
 def _size(where, size):
