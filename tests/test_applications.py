@@ -58,23 +58,44 @@ def test_training_of_bytes(name, threads):
         x = np.random.default_rng(0).integers(0, 256, (32, *model.input_shape[1:]), dtype=np.uint8)
         y = np.arange(32) % 10
         rate = 3e-3 if "1998" in name else 1e-3
-        model.compile(fastnn.optimizers.Adam(rate), "sparse_categorical_crossentropy")
+        rbf = any(isinstance(layer, lenet.RBFOutput) for layer in model.layers)
+        loss = lenet.SparseMAPCriterion() if rbf else "sparse_categorical_crossentropy"
+        model.compile(fastnn.optimizers.Adam(rate), loss, metrics=["accuracy"])
         history = model.fit(x, y, batch_size=16, epochs=3 if "resnet" in name or "cifar" in name else 25, verbose=0)
         results.append(b"".join(w.tobytes() for w in model.get_weights()))
     losses = history.history["loss"]
     assert losses[-1] < 0.95 * losses[0]
     assert results[0] == results[1]
     p = model.predict(x, verbose=0)
-    np.testing.assert_allclose(p.sum(axis=1), 1, rtol=1e-5)
+    if rbf:
+        assert (p <= 0).all()
+    else:
+        np.testing.assert_allclose(p.sum(axis=1), 1, rtol=1e-5)
+    assert np.mean(p.argmax(axis=1) == y) == pytest.approx(model.evaluate(x, y, verbose=0)[1])
 
 
 @pytest.mark.parametrize("name", ["lenet5 of 1998", "resnet20, b"])
 def test_files(name, tmp_path):
     model = BUILDERS[name][0]()
+    model.compile("adam", lenet.SparseMAPCriterion(0.3) if "1998" in name else "sparse_categorical_crossentropy")
     x = np.random.default_rng(0).integers(0, 256, (3, *model.input_shape[1:]), dtype=np.uint8)
     model.save(tmp_path / "model.safetensors")
     again = fastnn.models.load_model(tmp_path / "model.safetensors")
     np.testing.assert_array_equal(again.predict(x, verbose=0), model.predict(x, verbose=0))
+    assert again.evaluate(x, np.arange(3), verbose=0) == pytest.approx(model.evaluate(x, np.arange(3), verbose=0))
+
+
+def test_map_criterion():
+    """Equation 9 in NumPy; class ids out of range are refused."""
+    rng = np.random.default_rng(1)
+    d, y = rng.uniform(0, 9, (6, 4)), np.array([0, 1, 2, 3, 0, 1])
+    expected = d[np.arange(6), y] + np.log(np.exp(-0.5) + np.exp(-d).sum(axis=1))
+    loss = lenet.SparseMAPCriterion(0.5, reduction="none", dtype="float64")
+    np.testing.assert_allclose(loss(y, -d), expected, rtol=1e-6)
+    model = applications.LeNet5(variant="1998")
+    model.compile("sgd", lenet.SparseMAPCriterion())
+    with pytest.raises(ValueError, match=r"labels must be in 0..9"):
+        model.fit(np.zeros((4, 28, 28, 1), np.uint8), np.array([0, 1, 2, 10]), verbose=0)
 
 
 def test_augmentation_stands_in_front():
@@ -167,6 +188,7 @@ WRONG = [
     (lambda: lenet.PartialConv2D([], 5), "connections must name the input channels of each filter"),
     (lambda: lenet.PartialConv2D([(0, 3)], 2)(np.zeros((1, 4, 4, 3))), "at least 4 channels, got shape"),
     (lambda: lenet.RBFOutput([[1, 2]])(np.zeros((1, 3))), r"expected inputs \(batch, 2\), got shape"),
+    (lambda: lenet.SparseMAPCriterion(j="small"), "j must be a number, got 'small'"),
     (lambda: applications.IdentityShortcut(0), "filters must be a positive integer, got 0"),
     (lambda: applications.IdentityShortcut(2)(np.zeros((1, 4, 4, 3))), "up to 2 channels"),
 ]

@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 
-from fastnn import graph, initializers, layers, models, ops
+from fastnn import graph, initializers, layers, losses, models, ops
 from fastnn.applications._start import start
 from fastnn.layers.convolution import sizes
 
@@ -28,14 +28,12 @@ def LeNet5(input_shape=(28, 28, 1), classes=10, variant="modern", output=None, s
             84: 61,706 parameters. "1998": as published, with images put into a frame of two pixels, values of -0.1
             (background) to 1.175, 1.7159 tanh(2x/3) after each layer, trainable subsampling, and C3's partial
             connections: 60,000 trainable parameters with the RBF output.
-        output: "softmax", or "rbf": the classes of the squared distance to a fixed code, probabilities by e^-distance
-            (equation 9's loss is then the crossentropy, with j infinite). None: "softmax" for the modern variant,
-            "rbf" for that of 1998.
+        output: "softmax": probabilities, for (sparse) categorical crossentropy; or "rbf": minus the squared distance to
+            each class' fixed code, for the loss SparseMAPCriterion. None: "softmax" for the modern variant, "rbf" for
+            that of 1998.
         scale: value of a white pixel. uint8 images go in as they are.
         augmentation: layers for training that stand in front, on images in 0 .. 1.
         name: of the model.
-
-    Compile it with (sparse) categorical crossentropy.
     """
     if variant not in ("modern", "1998"):
         raise ValueError(f"LeNet5: variant must be 'modern' or '1998', got {variant!r}")
@@ -46,7 +44,6 @@ def LeNet5(input_shape=(28, 28, 1), classes=10, variant="modern", output=None, s
     x = (_modern if variant == "modern" else _published)(x, output)
     if output == "rbf":
         x = RBFOutput(digit_codes(classes), name="output")(x)
-        x = layers.Softmax(name="probabilities")(x)
     else:
         x = layers.Dense(classes, activation="softmax", name="output")(x)
     return models.Model(inputs, x, name=name or "lenet5")
@@ -171,7 +168,7 @@ class PartialConv2D(layers.Layer):
 
 
 class RBFOutput(layers.Layer):
-    """-|x - code|^2 for the fixed code of each class: the logits of probabilities e^-distance / sum.
+    """-|x - code|^2 for the fixed code of each class: the nearest has the largest. See SparseMAPCriterion.
 
     Weights: codes (classes, features), not trained.
     """
@@ -200,6 +197,28 @@ class RBFOutput(layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), "codes": self.start.tolist()}
+
+
+class SparseMAPCriterion(losses.Loss):
+    """distance to the code of the right class + log(e^-j + sum of e^-distance over all classes) (equation 9).
+
+    y_true holds class ids, y_pred what RBFOutput gives. The constant j keeps classes that are far away already from
+    being pushed further, so that the distance to the right code counts, and not its lead alone.
+    """
+
+    def __init__(self, j=0.1, reduction="sum_over_batch_size", name="sparse_map_criterion", dtype=None):
+        super().__init__(name, reduction, dtype)
+        if isinstance(j, bool) or not isinstance(j, (int, float)) or not math.isfinite(j):
+            raise ValueError(f"SparseMAPCriterion: j must be a number, got {j!r}")
+        self.j = float(j)
+
+    def call(self, y_true, y_pred):
+        constant = ops.affine(ops.getitem(y_pred, (slice(None), slice(0, 1))), 0.0, -self.j)
+        logits = ops.concatenate([y_pred, constant], axis=-1)
+        return ops.sparse_categorical_crossentropy(y_true, logits, from_logits=True)
+
+    def get_config(self):
+        return {**super().get_config(), "j": self.j}
 
 
 # Digits of 7 x 12 pixels in the manner of figure 3.
