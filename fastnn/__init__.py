@@ -24,7 +24,7 @@ _NAMES = {
 _MODULES = (
     "activations", "applications", "benchmark", "callbacks", "config", "constraints", "datasets", "ensembles",
     "initializers", "kernels", "layers", "losses", "metrics", "models", "ops", "optimizers", "pretraining",
-    "principles", "regularizers", "saving", "utils",
+    "principles", "regularizers", "saving", "text", "utils",
 )  # fmt: skip
 
 __all__ = sorted([*_NAMES, *_MODULES])

@@ -24,6 +24,8 @@
 #include "losses.inc.c"
 #include "optimizers.inc.c"
 #include "training.inc.c"
+#include "words.inc.c"
+#include "sparse.inc.c"
 
 #define FN_ALL_KERNELS(X)       \
     FN_ELEMENTWISE_KERNELS(X)   \
@@ -41,7 +43,9 @@
     FN_SOFTMAX_KERNELS(X)       \
     FN_LOSSES_KERNELS(X)        \
     FN_OPTIMIZERS_KERNELS(X)    \
-    FN_TRAINING_KERNELS(X)
+    FN_TRAINING_KERNELS(X)      \
+    FN_WORDS_KERNELS(X)         \
+    FN_SPARSE_KERNELS(X)
 
 #define FN_ENTRY(name_, split_, tasks_, scratch_, run_) \
     { .name = #name_, .split = split_, .tasks = tasks_, .scratch = scratch_, .run = run_ },
