@@ -128,7 +128,8 @@ FN_INLINE void words_draw(const words_block *w, const words_slot *s, int64_t at)
                 const uint64_t lane = words_throw(&dice, w);
                 const uint32_t word = (uint32_t)((lane >> 32) * (uint64_t)w->vocabulary >> 32);
                 const uint32_t *noise = w->noise + 2 * (int64_t)word;
-                const int32_t found = (int32_t)((uint32_t)lane < noise[0] ? word : noise[1]);
+                const uint32_t alias = -(uint32_t)((uint32_t)lane >= noise[0]); /* a branch would be a coin toss */
+                const int32_t found = (int32_t)((word & ~alias) | (noise[1] & alias));
                 *output++ = found;
                 *label++ = found == centre ? -1 : 0;
             }
@@ -151,16 +152,20 @@ FN_INLINE int words_predictions(const words_block *w, const words_slot *s)
     return w->mode & WORDS_CBOW ? s->shape[0] > 0 : s->shape[0];
 }
 
-/* Asks for the cache lines of columns [c0, c1) of a slot's vectors. */
-FN_INLINE void words_prefetch(const words_block *w, const words_slot *s, int64_t c0, int64_t c1)
+/* Asks for cache lines of columns [c0, c1) of the next centre's vectors: of share `part` among `parts` of them. Spread
+ * over the work on this centre, for a core has room for but a few dozen lines on their way. */
+FN_INLINE void words_prefetch(const words_block *w, const words_slot *next, int64_t part, int64_t parts, int64_t c0,
+                              int64_t c1)
 {
-    const int64_t line = 64 / (int64_t)sizeof(real), n = (int64_t)words_predictions(w, s) * s->shape[1];
-    for (int j = 0; j < s->shape[0]; j++)
+    if (next == NULL)
+        return;
+    const int64_t line = 64 / (int64_t)sizeof(real), m = next->shape[0];
+    const int64_t n = m + (int64_t)words_predictions(w, next) * next->shape[1];
+    for (int64_t k = n * part / parts; k < n * (part + 1) / parts; k++) {
+        const real *row = k < m ? w->in + next->input[k] * w->stride : w->out + next->output[k - m] * w->stride;
         for (int64_t c = c0; c < c1; c += line)
-            __builtin_prefetch(w->in + s->input[j] * w->stride + c, 1);
-    for (int64_t k = 0; k < n; k++)
-        for (int64_t c = c0; c < c1; c += line)
-            __builtin_prefetch(w->out + s->output[k] * w->stride + c, 1);
+            __builtin_prefetch(row + c, 1);
+    }
 }
 
 /* ---- products ---- */
@@ -195,7 +200,8 @@ FN_INLINE void words_dot_rows(const int n, real *dot, const real *h, const real 
     }
 }
 
-FN_INLINE void words_dots(const words_block *w, const words_slot *s, real *dot, int64_t c0, int64_t c1)
+FN_INLINE void words_dots(const words_block *w, const words_slot *s, real *dot, int64_t c0, int64_t c1,
+                          const words_slot *next, int64_t shares)
 {
     const int m = s->shape[0], n = s->shape[1], predictions = words_predictions(w, s);
     const int64_t stride = w->stride;
@@ -212,6 +218,7 @@ FN_INLINE void words_dots(const words_block *w, const words_slot *s, real *dot, 
         const real *h = w->mode & WORDS_CBOW ? s->h : w->in + s->input[j] * stride;
         const int32_t *id = s->output + j * n;
         int k = 0;
+        words_prefetch(w, next, j, shares, c0, c1);
         if (n == 6) { /* the centre and 5 negatives */
             words_dot_rows(6, dot + j * 6, h, w->out, id, stride, c0, c1);
             continue;
@@ -268,13 +275,15 @@ FN_INLINE void words_update_rows(const int n, const int keep, real *h, real *con
     }
 }
 
-FN_INLINE void words_update(const words_block *w, const words_slot *s, int64_t c0, int64_t c1)
+FN_INLINE void words_update(const words_block *w, const words_slot *s, int64_t c0, int64_t c1, const words_slot *next,
+                            int64_t shares)
 {
     const int m = s->shape[0], n = s->shape[1], predictions = words_predictions(w, s);
     real *row[WORDS_MAX_OUTPUTS];
     for (int j = 0; j < predictions; j++) {
         real *h = w->mode & WORDS_CBOW ? s->h : w->in + s->input[j] * w->stride;
         const real *g = s->dot + j * n;
+        words_prefetch(w, next, predictions + j, shares, c0, c1);
         for (int k = 0; k < n; k++)
             row[k] = w->out + s->output[j * n + k] * w->stride;
         if (w->mode & WORDS_CBOW)
@@ -342,11 +351,11 @@ static void words_dot_run(const fn_op *op, const fn_step *step, int64_t lo, int6
         words_slot next = words_slot_at(op, &w, half, 0);
         for (int64_t k = 0; k < step->rows; k++) {
             const words_slot s = next;
-            if (k + 1 < step->rows) {
+            const int more = k + 1 < step->rows;
+            if (more)
                 next = words_slot_at(op, &w, half, k + 1);
-                words_prefetch(&w, &next, c0, c1);
-            }
-            words_dots(&w, &s, s.dot + q * w.batch * w.entries, c0, c1);
+            words_dots(&w, &s, s.dot + q * w.batch * w.entries, c0, c1, more ? &next : NULL,
+                       words_predictions(&w, &s));
         }
     }
 }
@@ -380,7 +389,7 @@ static void words_update_run(const fn_op *op, const fn_step *step, int64_t lo, i
         const int64_t c0 = words_column(&w, q), c1 = words_column(&w, q + 1);
         for (int64_t k = 0; k < step->rows; k++) {
             const words_slot s = words_slot_at(op, &w, half, k);
-            words_update(&w, &s, c0, c1);
+            words_update(&w, &s, c0, c1, NULL, 1);
         }
     }
 }
@@ -419,15 +428,13 @@ static void words_lockfree_run(const fn_op *op, const fn_step *step, int64_t lo,
     words_place(op, &slot[1], words_place(op, &slot[0], scratch));
     words_draw(&w, &slot[0], step->first + lo);
     for (int64_t k = lo; k < hi; k++) {
-        const words_slot *s = &slot[(k - lo) & 1], *next = &slot[(k - lo + 1) & 1];
-        const int64_t at = step->first + k;
-        if (k + 1 < hi) {
+        const words_slot *s = &slot[(k - lo) & 1], *next = k + 1 < hi ? &slot[(k - lo + 1) & 1] : NULL;
+        const int64_t at = step->first + k, shares = 2 * words_predictions(&w, s);
+        if (next != NULL)
             words_draw(&w, next, at + 1);
-            words_prefetch(&w, next, 0, w.stride);
-        }
-        words_dots(&w, s, s->dot, 0, w.stride);
+        words_dots(&w, s, s->dot, 0, w.stride, next, shares);
         words_gradient(&w, s, 0, at);
-        words_update(&w, s, 0, w.stride);
+        words_update(&w, s, 0, w.stride, next, shares);
     }
 }
 

@@ -39,7 +39,7 @@ def cooccurrence(corpus, vocabulary, window=5, weighting="flat", symmetric=True)
         if held > 1 << 26:
             keys, values = ([x] for x in add_equal(np.concatenate(keys), np.concatenate(values)))
             held = len(keys[0])
-    if not keys:
+    if not sum(map(len, keys)):
         raise ValueError(f"cooccurrence: the corpus holds no two of the vocabulary's {n} words in a sentence")
     key, value = np.concatenate(keys), np.concatenate(values)
     row, column = key // n, key % n

@@ -152,7 +152,7 @@ class Corpus:
                 if count >= size:
                     yield np.concatenate(held), np.concatenate(held_sentence)
                     held, held_sentence, count = [], [], 0
-            sentences = 0 if not held else sentences + len(lengths)
+            sentences = 0 if not held else (sentences + len(lengths)) & 0x3FFFFFFF
         if count:
             yield np.concatenate(held), np.concatenate(held_sentence)
 
@@ -178,8 +178,10 @@ def _paths(source):
         return [os.fspath(source)]
     if isinstance(source, list | tuple) and source and all(isinstance(s, os.PathLike) for s in source):
         return [os.fspath(path) for path in source]
-    if isinstance(source, list | tuple) and source and all(
-        isinstance(s, str) and len(s) < 4096 and "\0" not in s and os.path.isfile(s) for s in source
+    if (
+        isinstance(source, list | tuple)
+        and source
+        and all(isinstance(s, str) and len(s) < 4096 and "\0" not in s and os.path.isfile(s) for s in source)
     ):
         return list(source)
     return None

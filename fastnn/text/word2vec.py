@@ -15,10 +15,11 @@ _CBOW, _MEAN, _EXACT, _FULL_WINDOW = 1, 2, 4, 8  # modes of words.inc.c
 _MAX_OUTPUTS = 256
 _BLOCK = 1 << 16  # words that go to C at a time: some 0.1 s
 _LINE = 64  # bytes of a cache line
-#: Updates that the most frequent vector may expect in one deterministic batch, all from the same old values.
-_BATCH_HITS = 32
+#: alpha times the updates that the most frequent vector may expect in one deterministic batch, all of them reckoned from
+#: the same old values: 32 updates at the usual alpha of 0.025.
+_BATCH_STEP = 0.8
 #: Products in a batch: their vectors should stay in a core's second cache between product and update.
-_BATCH_PRODUCTS = 2048
+_BATCH_PRODUCTS = 768
 
 
 class Word2Vec:
@@ -107,11 +108,16 @@ class Word2Vec:
             self._noise, (self._path, self._node, self._code) = None, huffman_paths(vocabulary.counts)
             self._outputs = int(np.diff(self._path).max())
             if self._outputs > _MAX_OUTPUTS:
-                raise ValueError(f"{where}: a path of the Huffman tree has {self._outputs} nodes; use negative sampling")
+                raise ValueError(
+                    f"{where}: a path of the Huffman tree has {self._outputs} nodes; use negative sampling"
+                )
         else:
-            self._noise, self._path, self._node, self._code = alias_table(
-                vocabulary.noise_distribution(self.ns_exponent)
-            ), None, None, None
+            self._noise, self._path, self._node, self._code = (
+                alias_table(vocabulary.noise_distribution(self.ns_exponent)),
+                None,
+                None,
+                None,
+            )
             self._outputs = self.negative + 1
 
     @property
@@ -223,8 +229,8 @@ class Word2Vec:
         window, predictions = self._expected()
         noise = 1.0 if self.hs else self.negative * self.vocabulary.noise_distribution(self.ns_exponent).max() + most
         hits = max(predictions * noise, window * most)
-        products = predictions * self._outputs
-        return int(max(1, min(_BATCH_HITS / hits, _BATCH_PRODUCTS / products)))
+        products = predictions * max(self._outputs, 1)
+        return int(max(1, min(_BATCH_STEP / (max(self.alpha, 1e-6) * hits), _BATCH_PRODUCTS / products)))
 
     def _cost(self):
         """Rough nanoseconds for a centre."""
