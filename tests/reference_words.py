@@ -1,5 +1,5 @@
-"""Word2Vec's training, written a second time in float64 NumPy: the same draws (csrc/kernels/random.h), the same order of
-products and updates as csrc/kernels/words.inc.c, one centre after the other and no vector instructions."""
+"""Word2Vec's training, written a second time in float64 NumPy: the same draws (csrc/kernels/random.h), the same order
+of products and updates as csrc/kernels/words.inc.c, one centre after the other and no vector instructions."""
 
 import numpy as np
 

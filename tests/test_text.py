@@ -225,7 +225,7 @@ def test_wrong_sparse_matrices():
         text.CSRMatrix([0, 2], [0, 2], np.ones(2), (1, 2))
     with pytest.raises(ValueError, match="start must rise from 0 to 2"):
         text.CSRMatrix([0, 3], [0, 1], np.ones(2), (1, 2))
-    with pytest.raises(ValueError, match="rows must be in 0..1, got 5 to 5"):
+    with pytest.raises(ValueError, match=r"rows must be in 0..1, got 5 to 5"):
         text.CSRMatrix.from_entries([5], [0], np.ones(1), (2, 2))
     with pytest.raises(TypeError, match="values must be float32 or float64"):
         text.CSRMatrix([0, 1], [0], np.ones(1, int), (1, 2))

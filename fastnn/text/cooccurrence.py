@@ -16,9 +16,9 @@ WEIGHTINGS = {
 
 
 def cooccurrence(corpus, vocabulary, window=5, weighting="flat", symmetric=True):
-    """CSRMatrix (words, words) of float64: entry (i, j) is the weighted number of times that word j stands up to `window`
-    words after word i in a sentence, or with `symmetric` before or after. Words that the vocabulary lacks are taken out
-    of the text first.
+    """CSRMatrix (words, words) of float64: entry (i, j) is the weighted number of times that word j stands up to
+    `window` words after word i in a sentence, or with `symmetric` before or after. Words that the vocabulary lacks are
+    taken out of the text first.
 
     weighting: "flat" 1; "harmonic" 1 / distance (GloVe); "linear" (window - distance + 1) / window (what word2vec's
     shrinking windows come to on average).

@@ -7,7 +7,7 @@ from fastnn.text.vectors import _scores
 
 def _ranks(x):
     """Ranks from 1 on; equal values share the mean of theirs."""
-    values, place, count = np.unique(x, return_inverse=True, return_counts=True)
+    _, place, count = np.unique(x, return_inverse=True, return_counts=True)
     last = np.cumsum(count)
     return (last - (count - 1) / 2)[place.reshape(-1)]
 
@@ -79,8 +79,8 @@ def _finder(vectors, ignore_case):
 
 
 def evaluate_similarity(vectors, pairs, ignore_case=True):
-    """{"spearman", "pearson", "pairs", "unknown"}: correlations of cosines with people's judgments of word pairs (a path
-    or what read_word_pairs returns); pairs with a word that has no vector are left out and counted in "unknown"."""
+    """{"spearman", "pearson", "pairs", "unknown"}: correlations of cosines with people's judgments of word pairs (a
+    path or what read_word_pairs returns); pairs with a word that has no vector are left out, and counted."""
     pairs = pairs if isinstance(pairs, list) else read_word_pairs(pairs)
     find, unit = _finder(vectors, ignore_case), vectors.normalized()
     known = [(find(a), find(b), value) for a, b, value in pairs]

@@ -18,8 +18,8 @@ class CSRMatrix:
             raise TypeError(f"CSRMatrix: values must be float32 or float64, got {values.dtype}")
         if start.shape != (rows + 1,) or column.ndim != 1 or column.shape != values.shape:
             raise ValueError(
-                f"CSRMatrix: for shape {(rows, columns)} start must have {rows + 1} entries, and column and values be of "
-                f"one length, got shapes {start.shape}, {column.shape}, {values.shape}"
+                f"CSRMatrix: for shape {(rows, columns)} start must have {rows + 1} entries, and column and values one "
+                f"length, got shapes {start.shape}, {column.shape}, {values.shape}"
             )
         if start[0] != 0 or start[-1] != len(values) or (np.diff(start) < 0).any():
             raise ValueError(f"CSRMatrix: start must rise from 0 to {len(values)}")

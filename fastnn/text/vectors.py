@@ -128,15 +128,15 @@ class WordVectors:
         sizes = data[: max(end, 0)].split()
         if len(sizes) != 2 or not all(size.isdigit() for size in sizes):
             raise ValueError(
-                f"{path}: not a word2vec file: its first line must be two numbers, words and dimensions; it starts with "
-                f"{data[:40]!r}"
+                f"{path}: not a word2vec file: its first line must be two numbers, words and dimensions; it begins "
+                f"with {data[:40]!r}"
             )
         count, size = map(int, sizes)
         if count < 1 or size < 1:
             raise ValueError(f"{path}: the first line speaks of {count} words and {size} dimensions")
         if len(data) - end - 1 < count * (size + 2):  # text: a digit and a blank; binary: four bytes a number
             raise ValueError(
-                f"{path}: damaged: {count} words of {size} dimensions were announced, the file has but {len(data)} bytes"
+                f"{path}: damaged: {count} words of {size} dimensions were announced, the file has {len(data)} bytes"
             )
         if binary is None:
             binary = not _is_text(data, end + 1, size)

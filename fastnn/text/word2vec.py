@@ -15,8 +15,8 @@ _CBOW, _MEAN, _EXACT, _FULL_WINDOW = 1, 2, 4, 8  # modes of words.inc.c
 _MAX_OUTPUTS = 256
 _BLOCK = 1 << 16  # words that go to C at a time: some 0.1 s
 _LINE = 64  # bytes of a cache line
-#: alpha times the updates that the most frequent vector may expect in one deterministic batch, all of them reckoned from
-#: the same old values: 32 updates at the usual alpha of 0.025.
+#: alpha times the updates that the most frequent vector may expect in one deterministic batch, all of them reckoned
+#: from the same old values: 32 updates at the usual alpha of 0.025.
 _BATCH_STEP = 0.8
 #: Products in a batch: their vectors should stay in a core's second cache between product and update.
 _BATCH_PRODUCTS = 768
@@ -190,7 +190,8 @@ class Word2Vec:
         operands += (
             np.zeros((2, batch, 2), np.int32), np.zeros((2, batch, 2 * self.window), np.int32),
             np.zeros((2, batch, entries), np.int32), np.zeros((2, batch, entries), self.dtype),
-            np.zeros((parts, batch, entries), self.dtype), np.zeros((batch if not self.sg else 1, self._stride), self.dtype),
+            np.zeros((parts, batch, entries), self.dtype),
+            np.zeros((1 if self.sg else batch, self._stride), self.dtype),
         )  # fmt: skip
         ints = self._ints(n, batch, parts, number)
         cost = self._cost()
@@ -274,7 +275,7 @@ def alias_table(probabilities):
 
 def huffman_paths(counts):
     """(start, nodes, labels) of the words' paths from the root of a Huffman tree: word w has nodes[start[w] :
-    start[w + 1]], inner nodes numbered 0 .. n - 2, and labels 1 where its path takes the heavier branch's side."""
+    start[w + 1]], inner nodes numbered 0 .. n - 2, the root last, and labels 1 where it takes the lighter branch."""
     n = len(counts)
     parent, label = np.zeros(2 * n, np.int64), np.zeros(2 * n, np.uint8)
     heap = [(int(count), k) for k, count in enumerate(counts)]
