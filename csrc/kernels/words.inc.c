@@ -286,7 +286,9 @@ FN_INLINE void words_update(const words_block *w, const words_slot *s, int64_t c
         words_prefetch(w, next, predictions + j, shares, c0, c1);
         for (int k = 0; k < n; k++)
             row[k] = w->out + s->output[j * n + k] * w->stride;
-        if (w->mode & WORDS_CBOW)
+        if (w->mode & WORDS_CBOW && n == 6)
+            words_update_rows(6, 1, h, row, g, c0, c1);
+        else if (w->mode & WORDS_CBOW)
             words_update_rows(n, 1, h, row, g, c0, c1);
         else if (n == 6)
             words_update_rows(6, 0, h, row, g, c0, c1);
