@@ -30,7 +30,7 @@ def test_sources_are_alike(tmp_path):
     plain = write(tmp_path / "a.txt", "\n".join(lines))
     packed = write(tmp_path / "a.txt.gz", "\n".join(lines) + "\n")
     halves = [write(tmp_path / "1.txt", "\n".join(lines[:2])), write(tmp_path / "2.txt", "\n".join(lines[2:]))]
-    for source in (plain, str(plain), packed, halves, [str(p) for p in halves], lines, SENTENCES, lambda: iter(lines)):
+    for source in (plain, str(plain), packed, halves, lines, SENTENCES, lambda: iter(lines)):
         for streaming in (False, True):
             corpus = text.Corpus(source, streaming=streaming)
             assert [s for s in corpus if s] == [s for s in SENTENCES if s]

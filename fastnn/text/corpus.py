@@ -25,8 +25,8 @@ class _Numbers(dict):
 class Corpus:
     """Sentences of words.
 
-    source          a path, or a list of paths, of text files with a sentence a line, gzipped or not; or an iterable
-                    of sentences, each a str or a list of words; or a function without arguments that returns one
+    source          a path, or a list of pathlib.Path, of text files with a sentence a line, gzipped or not; or an
+                    iterable of sentences, each a str or a list of words; or a function that returns one
     tokenize        makes words of a str; by default splits at white space
     lowercase       turns what is read from a str to lower case first
     encoding        of files
@@ -178,12 +178,6 @@ def _paths(source):
         return [os.fspath(source)]
     if isinstance(source, list | tuple) and source and all(isinstance(s, os.PathLike) for s in source):
         return [os.fspath(path) for path in source]
-    if (
-        isinstance(source, list | tuple)
-        and source
-        and all(isinstance(s, str) and len(s) < 4096 and "\0" not in s and os.path.isfile(s) for s in source)
-    ):
-        return list(source)
     return None
 
 
