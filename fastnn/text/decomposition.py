@@ -60,8 +60,11 @@ def _fix_signs(u, s, vt):
 def svd_vectors(words, a, vector_size=100, eigenvalue_weight=0.0, dense=False, **options):
     """WordVectors u s^eigenvalue_weight from the decomposition of a (words, contexts), a ppmi matrix say.
     eigenvalue_weight 0 or 0.5 serve similarities better than the 1 of theory (Levy, Goldberg and Dagan 2015).
-    `dense` takes dense_svd, which needs words x contexts numbers of memory; `options` are those of randomized_svd."""
+    `dense` takes dense_svd, which needs words x contexts numbers of memory; `options` are those of randomized_svd
+    (by default oversampling=vector_size, iterations=8)."""
     weight = _check.real("svd_vectors", "eigenvalue_weight", eigenvalue_weight, 0)
+    # a PPMI matrix's values fall slowly: with randomized_svd's own defaults the vectors vary much from seed to seed
+    options = {"oversampling": vector_size, "iterations": 8, **options}
     u, s, _ = dense_svd(a, vector_size) if dense else randomized_svd(a, vector_size, **options)
     words = list(words)
     if len(words) != len(u):
