@@ -86,7 +86,8 @@ class Concatenate(Merge):
         return ops.concatenate(inputs, axis)
 
     def compute_mask(self, inputs, mask=None):
-        if mask is None or self.axis % ops.ndim(inputs[0]) != 1:
+        ndim = ops.ndim(inputs[0])
+        if mask is None or ndim < 3 or self.axis % ndim != 1 or all(m is None for m in mask):
             return super().compute_mask(inputs, mask)
         # along the steps: an input without a mask has none that does not count
         whole = [ops.ones_like(ops.getitem(x, (slice(None), slice(None), *(0,) * (ops.ndim(x) - 2)))) for x in inputs]
