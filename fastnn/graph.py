@@ -24,8 +24,8 @@ class Spec(NamedTuple):
 
 
 class Tensor:
-    """A symbolic value: `shape` (None leads when batched), `dtype`, and the node whose output `index` it is. `mask` is a
-    tensor that is 0 for the steps of a sequence that do not count, or None."""
+    """A symbolic value: `shape` (None leads when batched), `dtype`, and the node whose output `index` it is. `mask` is
+    a tensor that is 0 for the steps of a sequence that do not count, or None."""
 
     __array_priority__ = 100  # array + tensor goes to the tensor
     __array_ufunc__ = None

@@ -315,6 +315,20 @@ def test_masks_reach_the_loss():
         fastnn.Sequential([layers.Input((6, 3)), layers.Masking(), layers.Flatten()]).predict(x)
 
 
+def test_masks_go_through_merging():
+    rng = np.random.default_rng(14)
+    a, b = rng.normal(size=(3, 4, 2)), rng.normal(size=(3, 5, 2))
+    a[:, 2:] = 0
+    masked = layers.Masking()(a)
+    joined = layers.Concatenate(axis=1)([masked, b.astype("float32")])
+    np.testing.assert_array_equal(graph.mask_of(joined), [[1, 1, 0, 0, 1, 1, 1, 1, 1]] * 3)
+    added = layers.Add()([masked, layers.Dropout(0.5)(masked)])
+    np.testing.assert_array_equal(graph.mask_of(added), [[1, 1, 0, 0]] * 3)
+    assert graph.mask_of(layers.Add()([masked, np.ones((3, 4, 2), "float32")])) is None
+    mean = layers.GlobalAveragePooling1D()(masked)
+    np.testing.assert_allclose(mean, a[:, :2].mean(axis=1), rtol=1e-5)
+
+
 def test_open_lengths_and_batches_of_equal_lengths():
     rng = np.random.default_rng(12)
     sequences = [rng.integers(1, 9, n).astype("int32") for n in rng.integers(1, 12, 50)]

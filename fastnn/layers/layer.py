@@ -314,7 +314,8 @@ class Layer:
         outputs = self.call(*args, **kwargs)
         if masked and not self.supports_masking and not self._keeps_masks:
             warnings.warn(
-                f"{type(self).__name__} {self.name!r} does not support masking: the layers behind it do not see the mask "
+                f"{type(self).__name__} {self.name!r} does not support masking: the layers behind it do not see the "
+                "mask "
                 "of its inputs",
                 stacklevel=4,
             )

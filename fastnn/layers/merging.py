@@ -85,6 +85,14 @@ class Concatenate(Merge):
             raise ValueError(f"Concatenate {self.name!r}: axis 0 is the batch")
         return ops.concatenate(inputs, axis)
 
+    def compute_mask(self, inputs, mask=None):
+        ndim = ops.ndim(inputs[0])
+        if mask is None or ndim < 3 or self.axis % ndim != 1 or all(m is None for m in mask):
+            return super().compute_mask(inputs, mask)
+        # along the steps: an input without a mask has none that does not count
+        whole = [ops.ones_like(ops.getitem(x, (slice(None), slice(None), *(0,) * (ops.ndim(x) - 2)))) for x in inputs]
+        return ops.concatenate([w if m is None else m for w, m in zip(whole, mask, strict=True)], axis=1)
+
     def get_config(self):
         return {**super().get_config(), "axis": self.axis}
 
@@ -113,6 +121,9 @@ class Dot(Merge):
         a = ops.swapaxes(a, i, ops.ndim(a) - 1)
         b = ops.swapaxes(b, j, ops.ndim(b) - 2)
         return ops.matmul(a, b)
+
+    def compute_mask(self, inputs, mask=None):
+        return None
 
     def get_config(self):
         return {**super().get_config(), "axes": self.axes, "normalize": self.normalize}

@@ -188,7 +188,7 @@ class Recurrent(Layer):
         else:
             outputs, last, states = self._unrolled(sequences, states, mask, factors, aligned)
         result = outputs if self.return_sequences else last
-        return [result, *states] if self.return_state else result
+        return (result, *states) if self.return_state else result
 
     def _activations(self):
         return [self.activation]
@@ -342,7 +342,7 @@ class LSTM(Recurrent):
         recurrent_dropout: the same of the state where it is multiplied by U; one mask for all gates, where Keras draws
             one for each.
         return_sequences: the outputs of all steps (batch, time, units), not of the last alone.
-        return_state: [output, state ...] instead of the output.
+        return_state: (output, state ...) instead of the output.
         go_backwards: from the last step to the first; outputs are then in that order.
         stateful: sample j of a batch goes on where sample j of the batch before ended, until `reset_state`. The states
             are not among the weights.

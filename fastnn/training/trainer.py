@@ -272,7 +272,10 @@ class Trainer:
             if not self.built:
                 self._build_by_trial(specs[0] if len(specs) == 1 else list(specs))
                 specs = self.input_specs() or specs
-        inner = [Spec(s.shape[1:] if None not in s.shape[1:] else a.shape[1:], s.dtype) for s, a in zip(specs, x)]
+        inner = [
+            Spec(s.shape[1:] if None not in s.shape[1:] else a.shape[1:], s.dtype)
+            for s, a in zip(specs, x, strict=True)
+        ]
         names = [f"x{j}" for j in range(len(x))]
         return DataForm(inner, names, [DataForm.spec(a, dtype) for a in y], [a is not None for a in w])
 
@@ -352,8 +355,8 @@ class Trainer:
             at = -1 if ids is None else _core.first_outside(a, ids)
             if at >= 0:
                 raise ValueError(
-                    f"{where}: x must hold ids in 0..{ids - 1} (the Embedding's input_dim is {ids}), got {a.ravel()[at]} at "
-                    f"row {at // max(a[0].size, 1)}"
+                    f"{where}: x must hold ids in 0..{ids - 1} (the Embedding's input_dim is {ids}), got "
+                    f"{a.ravel()[at]} at row {at // max(a[0].size, 1)}"
                 )
         return arrays
 
@@ -433,8 +436,8 @@ class Trainer:
         stateful = self._stateful_layers() if rows % batch_size else ()
         if stateful:
             raise ValueError(
-                f"{where}: {stateful[0].name!r} is stateful: sample j of a batch goes on where it ended in the one before, so "
-                f"all batches need one size, but {rows} samples do not divide into batches of {batch_size}"
+                f"{where}: {stateful[0].name!r} is stateful: sample j of a batch goes on where it ended in the one "
+                f"before, so all batches need one size, but {rows} samples do not divide into batches of {batch_size}"
             )
         return batch_size
 
