@@ -165,6 +165,60 @@ FN_INLINE vec vcopysign(vec a, vec b)
 /* Where mask is -1: x, elsewhere 0. */
 FN_INLINE vec vmask(ivec mask, vec x) { return (vec)(mask & (ivec)x); }
 
+/* A truth for each lane: a mask register where the set has them, else -1 or 0 in each lane. */
+#if defined(__AVX512F__)
+typedef uint32_t vflag;
+#ifdef FN_REAL_32
+#define FN_FLAG(name) _mm512_##name##_ps_mask
+#define FN_FLAG_INT(name) _mm512_##name##_epi32_mask
+#else
+#define FN_FLAG(name) _mm512_##name##_pd_mask
+#define FN_FLAG_INT(name) _mm512_##name##_epi64_mask
+#endif
+FN_INLINE vflag vflag_more(vec a, vec b) { return FN_FLAG(cmp)((native)a, (native)b, _CMP_GT_OQ); }
+FN_INLINE vflag vflag_nan(vec a) { return FN_FLAG(cmp)((native)a, (native)a, _CMP_UNORD_Q); }
+FN_INLINE vflag vflag_equal(ivec a, ivec b) { return FN_FLAG_INT(cmpeq)((__m512i)a, (__m512i)b); }
+#ifdef FN_REAL_32
+FN_INLINE vec vflag_pick(vflag f, vec a, vec b) { return (vec)_mm512_mask_blend_ps((__mmask16)f, (native)b, (native)a); }
+FN_INLINE ivec vflag_pick_int(vflag f, ivec a, ivec b)
+{
+    return (ivec)_mm512_mask_blend_epi32((__mmask16)f, (__m512i)b, (__m512i)a);
+}
+FN_INLINE vec vflag_keep(vflag f, vec a) { return (vec)_mm512_maskz_mov_ps((__mmask16)f, (native)a); }
+#else
+FN_INLINE vec vflag_pick(vflag f, vec a, vec b) { return (vec)_mm512_mask_blend_pd((__mmask8)f, (native)b, (native)a); }
+FN_INLINE ivec vflag_pick_int(vflag f, ivec a, ivec b)
+{
+    return (ivec)_mm512_mask_blend_epi64((__mmask8)f, (__m512i)b, (__m512i)a);
+}
+FN_INLINE vec vflag_keep(vflag f, vec a) { return (vec)_mm512_maskz_mov_pd((__mmask8)f, (native)a); }
+#endif
+#else
+typedef ivec vflag;
+FN_INLINE vflag vflag_more(vec a, vec b) { return a > b; }
+FN_INLINE vflag vflag_nan(vec a) { return a != a; }
+FN_INLINE vflag vflag_equal(ivec a, ivec b) { return a == b; }
+FN_INLINE vec vflag_pick(vflag f, vec a, vec b) { return vselect(f, a, b); }
+FN_INLINE ivec vflag_pick_int(vflag f, ivec a, ivec b) { return (f & a) | (~f & b); }
+FN_INLINE vec vflag_keep(vflag f, vec a) { return vmask(f, a); }
+#endif
+
+/* A byte for each lane: low + 2 high. */
+typedef uint8_t vbytes __attribute__((vector_size(VL)));
+FN_INLINE vbytes vflag_bytes(vflag low, vflag high)
+{
+#if defined(__AVX512F__) && defined(FN_REAL_32)
+    return (vbytes)(_mm_maskz_set1_epi8((__mmask16)low, 1) | _mm_maskz_set1_epi8((__mmask16)high, 2));
+#elif defined(__AVX512F__)
+    const __m128i b = _mm_maskz_set1_epi8((__mmask16)low, 1) | _mm_maskz_set1_epi8((__mmask16)high, 2);
+    vbytes out;
+    memcpy(&out, &b, sizeof out);
+    return out;
+#else
+    return __builtin_convertvector((low & 1) | (high & 2), vbytes);
+#endif
+}
+
 /* a * b - c with one rounding, which error-free products need: the compiler may fold a * b - c by itself, but
  * need not. Only where FN_HAS_FMA is defined. */
 #if defined(__FMA__) && defined(FN_NATIVE)
