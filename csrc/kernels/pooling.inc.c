@@ -30,6 +30,7 @@ typedef struct {
     /* windows of 2x2, two apart: of `twos` columns in each row; `group` of them fill `lanes` of a vector of y, and two
      * vectors of a row of x, the second of which begins at `second`. group is 0 where a vector is not wider than a pixel */
     int64_t twos, group, lanes, second;
+    int partial; /* some windows lie partly outside */
     const real *x, *x_end, *dy, *s; /* inputs; ends: of what this task may touch */
     real *y, *dx, *dx_end;
     void *index;
@@ -43,6 +44,7 @@ static pool pool_of(const fn_op *op)
     const int64_t *i = op->i;
     pool p = {.ih = i[1], .iw = i[2], .c = i[3], .oh = i[4], .ow = i[5], .kh = i[6], .kw = i[7], .sh = i[8], .sw = i[9],
               .top = i[10], .left = i[11], .wide = (int)i[12], .gradient = (int)i[13], .alpha = (real)op->f[0]};
+    p.partial = p.top > 0 || p.left > 0 || (p.oh - 1) * p.sh + p.kh > p.ih || (p.ow - 1) * p.sw + p.kw > p.iw;
     if (p.kh == 2 && p.kw == 2 && p.sh == 2 && p.sw == 2 && p.top == 0 && p.left == 0) {
         p.twos = gemm_min(p.ow, p.iw / 2);
         if (p.c < VL) {
@@ -82,24 +84,30 @@ FN_INLINE void pool_store_index(const pool *p, int64_t at, ivec x, int64_t n)
         const words w = __builtin_convertvector(x, words);
         memcpy((int32_t *)p->index + at, &w, (size_t)n * 4);
     } else {
-        pool_store_bytes((uint8_t *)p->index + at, __builtin_convertvector(x, vbytes), n);
+        pool_store_bytes((uint8_t *)p->index + at, vint_bytes(x), n);
     }
 }
 
-FN_INLINE ivec pool_load_index(const pool *p, int64_t at, int64_t n, int wide)
+FN_INLINE vbytes pool_load_bytes(const uint8_t *from, int64_t n)
 {
-    if (wide) {
-        words w = {};
-        memcpy(&w, (const int32_t *)p->index + at, (size_t)n * 4);
-        return __builtin_convertvector(w, ivec);
-    }
     vbytes b = {};
     if (n == VL)
-        memcpy(&b, (const uint8_t *)p->index + at, VL);
+        memcpy(&b, from, VL);
     else
         for (int j = 0; j < VL; j++)
-            b[j] = j < n ? ((const uint8_t *)p->index)[at + j] : 0;
-    return __builtin_convertvector(b, ivec);
+            b[j] = j < n ? from[j] : 0;
+    return b;
+}
+
+/* Whether the index of each of n elements at `at` is `tap`. */
+FN_INLINE vflag pool_is_tap(const pool *p, int64_t at, int64_t n, int64_t tap)
+{
+    if (p->wide) {
+        words w = {};
+        memcpy(&w, (const int32_t *)p->index + at, (size_t)n * 4);
+        return vflag_equal(__builtin_convertvector(w, ivec), (ivec){} + (ielem)tap);
+    }
+    return vflag_byte(pool_load_bytes((const uint8_t *)p->index + at, n), (int)tap);
 }
 
 FN_INLINE vec pool_load(const real *x, int64_t n) { return n == VL ? vload(x) : vload_n(x, n); }
@@ -119,8 +127,10 @@ FN_INLINE void pool_pixel(const pool *p, int kind, int64_t at, const real *x, in
 {
     if (kind == POOL_AVERAGE) {
         vec total = {};
+#pragma GCC unroll 3
         for (int64_t i = 0; i < i1 - i0; i++) {
             vec row = {};
+#pragma GCC unroll 3
             for (int64_t j = 0; j < j1 - j0; j++)
                 row += pool_load(x + (i * p->iw + j) * p->c, n);
             total += row;
@@ -128,18 +138,27 @@ FN_INLINE void pool_pixel(const pool *p, int kind, int64_t at, const real *x, in
         pool_store(p->y + at, p->wide ? total : total * vset1((real)1 / (real)((i1 - i0) * (j1 - j0))), n);
         return;
     }
-    vec best = pool_load(x, n);
-    ivec where = (ivec){} + (ielem)(i0 * kw + j0);
-    for (int64_t i = i0; i < i1; i++)
-        for (int64_t j = j0; j < j1; j++) {
-            const vec z = pool_load(x + ((i - i0) * p->iw + (j - j0)) * p->c, n);
-            const vflag take = vflag_more(z, best) | vflag_nan(z);
-            best = vflag_pick(take, z, best);
-            where = vflag_pick_int(take, (ivec){} + (ielem)(i * kw + j), where);
-        }
+    vec best = {};
+#pragma GCC unroll 3
+    for (int64_t i = 0; i < i1 - i0; i++) {
+        vec row = pool_load(x + i * p->iw * p->c, n);
+#pragma GCC unroll 3
+        for (int64_t j = 1; j < j1 - j0; j++)
+            row = vmax_nan(row, pool_load(x + (i * p->iw + j) * p->c, n));
+        best = i == 0 ? row : vmax_nan(best, row);
+    }
     pool_store(p->y + at, best, n);
-    if (p->index)
-        pool_store_index(p, at, where, n);
+    if (!p->index)
+        return;
+    ivec where = (ivec){} + (ielem)(i0 * kw + j0); /* where nothing is equal: not a number */
+#pragma GCC unroll 3
+    for (int64_t i = i1 - i0 - 1; i >= 0; i--)
+#pragma GCC unroll 3
+        for (int64_t j = j1 - j0 - 1; j >= 0; j--) {
+            const vflag here = vflag_same(pool_load(x + (i * p->iw + j) * p->c, n), best);
+            where = vflag_pick_int(here, (ivec){} + (ielem)((i + i0) * kw + j + j0), where);
+        }
+    pool_store_index(p, at, where, n);
 }
 
 /* Columns [b0, b1) of row a of image n. */
@@ -177,12 +196,12 @@ FN_INLINE void pool_two(const pool *p, int kind, int index, int64_t at, vec a, v
         pool_store(p->y + at, p->wide ? total : total * vset1((real)0.25), n);
         return;
     }
-    const vflag right = vflag_more(b, a) | vflag_nan(b), right2 = vflag_more(d, c) | vflag_nan(d);
-    const vec top = vflag_pick(right, b, a), bottom = vflag_pick(right2, d, c);
-    const vflag below = vflag_more(bottom, top) | vflag_nan(bottom);
-    pool_store(p->y + at, vflag_pick(below, bottom, top), n);
-    if (index)
-        pool_store_bytes((uint8_t *)p->index + at, vflag_bytes((below & right2) | (~below & right), below), n);
+    const vec best = vmax_nan(vmax_nan(a, b), vmax_nan(c, d));
+    pool_store(p->y + at, best, n);
+    if (index) {
+        const vflag later = vflag_differ(a, best), below = vflag_also_differ(later, b, best);
+        pool_store_bytes((uint8_t *)p->index + at, vflag_count(later, below, vflag_also_differ(below, c, best)), n);
+    }
 }
 
 /* Lane l of a vector of y is channel l mod c of window l / c: where its left and right elements are in the two vectors
@@ -288,20 +307,21 @@ FN_INLINE vec pool_dy(const pool *p, int slope, int64_t at, int64_t n)
 FN_INLINE vec pool_gather(const pool *p, int kind, int slope, int64_t from, int64_t y, int64_t x, int64_t p0,
                           int64_t p1, int64_t q0, int64_t q1, int64_t n)
 {
-    vec total = {};
+    vec total = {}, part = vset1(p->wide ? 1 : (real)1 / (real)(p->kh * p->kw));
     for (int64_t a = p0; a < p1; a++)
         for (int64_t b = q0; b < q1; b++) {
             const int64_t at = from + (a * p->ow + b) * p->c;
             if (kind == POOL_MAX) {
-                const ivec tap = (ivec){} + (ielem)((y + p->top - a * p->sh) * p->kw + x + p->left - b * p->sw);
-                const vec g = pool_dy(p, slope, at, n);
-                total += vflag_keep(vflag_equal(pool_load_index(p, at, n, p->wide), tap), g);
+                const int64_t tap = (y + p->top - a * p->sh) * p->kw + x + p->left - b * p->sw;
+                total += vflag_keep(pool_is_tap(p, at, n, tap), pool_dy(p, slope, at, n));
             } else {
-                int64_t i0, i1, j0, j1, first;
-                pool_span(a, p->sh, p->top, p->kh, p->ih, &i0, &i1, &first);
-                pool_span(b, p->sw, p->left, p->kw, p->iw, &j0, &j1, &first);
-                const vec g = pool_load(p->dy + at, n);
-                total += p->wide ? g : g * vset1((real)1 / (real)((i1 - i0) * (j1 - j0)));
+                if (p->partial && !p->wide) {
+                    int64_t i0, i1, j0, j1, first;
+                    pool_span(a, p->sh, p->top, p->kh, p->ih, &i0, &i1, &first);
+                    pool_span(b, p->sw, p->left, p->kw, p->iw, &j0, &j1, &first);
+                    part = vset1((real)1 / (real)((i1 - i0) * (j1 - j0)));
+                }
+                total += pool_load(p->dy + at, n) * part;
             }
         }
     return total;
@@ -370,7 +390,7 @@ FN_INLINE void pool_grad_two_row(const pool *p, const pool_spread *k, int kind, 
             vec g = pool_dy(p, slope, at + first * c, n);
             ivec where = {};
             if (kind == POOL_MAX)
-                where = pool_load_index(p, at + first * c, n, 0);
+                where = vbytes_int(pool_load_bytes((const uint8_t *)p->index + at + first * c, n));
             else
                 g *= part;
             for (int half = 0; half < 2; half++, above += p->second) {
@@ -393,11 +413,11 @@ FN_INLINE void pool_grad_two_row(const pool *p, const pool_spread *k, int kind, 
             real *z = to + 2 * b * c + s;
             const vec g = pool_dy(p, slope, at + b * c + s, VL);
             if (kind == POOL_MAX) {
-                const ivec where = pool_load_index(p, at + b * c + s, VL, 0);
-                vstore(z, vflag_keep(vflag_equal(where, (ivec){}), g));
-                vstore(z + c, vflag_keep(vflag_equal(where, (ivec){} + 1), g));
-                vstore(z + row, vflag_keep(vflag_equal(where, (ivec){} + 2), g));
-                vstore(z + row + c, vflag_keep(vflag_equal(where, (ivec){} + 3), g));
+                const vbytes where = pool_load_bytes((const uint8_t *)p->index + at + b * c + s, VL);
+                vstore(z, vflag_keep(vflag_byte(where, 0), g));
+                vstore(z + c, vflag_keep(vflag_byte(where, 1), g));
+                vstore(z + row, vflag_keep(vflag_byte(where, 2), g));
+                vstore(z + row + c, vflag_keep(vflag_byte(where, 3), g));
             } else {
                 vstore(z, g * part);
                 vstore(z + c, g * part);

@@ -167,55 +167,127 @@ FN_INLINE vec vmask(ivec mask, vec x) { return (vec)(mask & (ivec)x); }
 
 /* A truth for each lane: a mask register where the set has them, else -1 or 0 in each lane. */
 #if defined(__AVX512F__)
-typedef uint32_t vflag;
 #ifdef FN_REAL_32
+typedef __mmask16 vflag;
 #define FN_FLAG(name) _mm512_##name##_ps_mask
 #define FN_FLAG_INT(name) _mm512_##name##_epi32_mask
 #else
+typedef __mmask8 vflag;
 #define FN_FLAG(name) _mm512_##name##_pd_mask
 #define FN_FLAG_INT(name) _mm512_##name##_epi64_mask
 #endif
 FN_INLINE vflag vflag_more(vec a, vec b) { return FN_FLAG(cmp)((native)a, (native)b, _CMP_GT_OQ); }
-FN_INLINE vflag vflag_nan(vec a) { return FN_FLAG(cmp)((native)a, (native)a, _CMP_UNORD_Q); }
+FN_INLINE vflag vflag_same(vec a, vec b) { return FN_FLAG(cmp)((native)a, (native)b, _CMP_EQ_OQ); }
+FN_INLINE vflag vflag_differ(vec a, vec b) { return FN_FLAG(cmp)((native)a, (native)b, _CMP_NEQ_UQ); }
+FN_INLINE vflag vflag_also_differ(vflag f, vec a, vec b)
+{
+    return FN_FLAG(mask_cmp)(f, (native)a, (native)b, _CMP_NEQ_UQ);
+}
 FN_INLINE vflag vflag_equal(ivec a, ivec b) { return FN_FLAG_INT(cmpeq)((__m512i)a, (__m512i)b); }
 #ifdef FN_REAL_32
-FN_INLINE vec vflag_pick(vflag f, vec a, vec b) { return (vec)_mm512_mask_blend_ps((__mmask16)f, (native)b, (native)a); }
 FN_INLINE ivec vflag_pick_int(vflag f, ivec a, ivec b)
 {
-    return (ivec)_mm512_mask_blend_epi32((__mmask16)f, (__m512i)b, (__m512i)a);
+    return (ivec)_mm512_mask_blend_epi32(f, (__m512i)b, (__m512i)a);
 }
-FN_INLINE vec vflag_keep(vflag f, vec a) { return (vec)_mm512_maskz_mov_ps((__mmask16)f, (native)a); }
+FN_INLINE vec vflag_keep(vflag f, vec a) { return (vec)_mm512_maskz_mov_ps(f, (native)a); }
 #else
-FN_INLINE vec vflag_pick(vflag f, vec a, vec b) { return (vec)_mm512_mask_blend_pd((__mmask8)f, (native)b, (native)a); }
 FN_INLINE ivec vflag_pick_int(vflag f, ivec a, ivec b)
 {
-    return (ivec)_mm512_mask_blend_epi64((__mmask8)f, (__m512i)b, (__m512i)a);
+    return (ivec)_mm512_mask_blend_epi64(f, (__m512i)b, (__m512i)a);
 }
-FN_INLINE vec vflag_keep(vflag f, vec a) { return (vec)_mm512_maskz_mov_pd((__mmask8)f, (native)a); }
+FN_INLINE vec vflag_keep(vflag f, vec a) { return (vec)_mm512_maskz_mov_pd(f, (native)a); }
 #endif
 #else
 typedef ivec vflag;
 FN_INLINE vflag vflag_more(vec a, vec b) { return a > b; }
-FN_INLINE vflag vflag_nan(vec a) { return a != a; }
+FN_INLINE vflag vflag_same(vec a, vec b) { return a == b; }
+FN_INLINE vflag vflag_differ(vec a, vec b) { return a != b; }
+FN_INLINE vflag vflag_also_differ(vflag f, vec a, vec b) { return f & (a != b); }
 FN_INLINE vflag vflag_equal(ivec a, ivec b) { return a == b; }
-FN_INLINE vec vflag_pick(vflag f, vec a, vec b) { return vselect(f, a, b); }
 FN_INLINE ivec vflag_pick_int(vflag f, ivec a, ivec b) { return (f & a) | (~f & b); }
 FN_INLINE vec vflag_keep(vflag f, vec a) { return vmask(f, a); }
 #endif
 
-/* A byte for each lane: low + 2 high. */
+/* A byte for each lane. The conversions are intrinsics because compilers take the bytes one by one. */
 typedef uint8_t vbytes __attribute__((vector_size(VL)));
-FN_INLINE vbytes vflag_bytes(vflag low, vflag high)
+FN_INLINE ivec vbytes_int(vbytes b)
 {
+#if defined(__AVX2__)
+    __m128i x = _mm_setzero_si128();
+    memcpy(&x, &b, sizeof b);
 #if defined(__AVX512F__) && defined(FN_REAL_32)
-    return (vbytes)(_mm_maskz_set1_epi8((__mmask16)low, 1) | _mm_maskz_set1_epi8((__mmask16)high, 2));
+    return (ivec)_mm512_cvtepu8_epi32(x);
 #elif defined(__AVX512F__)
-    const __m128i b = _mm_maskz_set1_epi8((__mmask16)low, 1) | _mm_maskz_set1_epi8((__mmask16)high, 2);
+    return (ivec)_mm512_cvtepu8_epi64(x);
+#elif defined(FN_REAL_32)
+    return (ivec)_mm256_cvtepu8_epi32(x);
+#else
+    return (ivec)_mm256_cvtepu8_epi64(x);
+#endif
+#else
+    return __builtin_convertvector(b, ivec);
+#endif
+}
+FN_INLINE vbytes vint_bytes(ivec x)
+{
+#if defined(__AVX2__)
+#if defined(__AVX512F__) && defined(FN_REAL_32)
+    const __m128i y = _mm512_cvtepi32_epi8((__m512i)x);
+#elif defined(__AVX512F__)
+    const __m128i y = _mm512_cvtepi64_epi8((__m512i)x);
+#elif defined(FN_REAL_32)
+    const __m128i first = _mm_setr_epi8(0, 4, 8, 12, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1);
+    const __m128i y = _mm_unpacklo_epi32(_mm_shuffle_epi8(_mm256_castsi256_si128((__m256i)x), first),
+                                         _mm_shuffle_epi8(_mm256_extracti128_si256((__m256i)x, 1), first));
+#else
+    const __m128i first = _mm_setr_epi8(0, 8, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1);
+    const __m128i y = _mm_unpacklo_epi16(_mm_shuffle_epi8(_mm256_castsi256_si128((__m256i)x), first),
+                                         _mm_shuffle_epi8(_mm256_extracti128_si256((__m256i)x, 1), first));
+#endif
+    vbytes b;
+    memcpy(&b, &y, sizeof b);
+    return b;
+#else
+    return __builtin_convertvector(x, vbytes);
+#endif
+}
+
+/* How many of three truths hold, each of which implies the one before. */
+FN_INLINE vbytes vflag_count(vflag a, vflag b, vflag c)
+{
+#if defined(__AVX512F__)
+    const __m128i one = _mm_set1_epi8(1);
+    __m128i n = _mm_maskz_mov_epi8((__mmask16)a, one);
+    n = _mm_mask_add_epi8(n, (__mmask16)b, n, one);
+    n = _mm_mask_add_epi8(n, (__mmask16)c, n, one);
     vbytes out;
-    memcpy(&out, &b, sizeof out);
+    memcpy(&out, &n, sizeof out);
     return out;
 #else
-    return __builtin_convertvector((low & 1) | (high & 2), vbytes);
+    return vint_bytes(-(a + b + c));
+#endif
+}
+/* Which bytes are n. */
+FN_INLINE vflag vflag_byte(vbytes b, int n)
+{
+#if defined(__AVX512F__)
+    __m128i x = _mm_setzero_si128();
+    memcpy(&x, &b, sizeof b);
+    return (vflag)_mm_cmpeq_epi8_mask(x, _mm_set1_epi8((char)n));
+#else
+    return vbytes_int(b) == n;
+#endif
+}
+
+/* Larger of two, lane by lane; NaN if either is. */
+FN_INLINE vec vmax_nan(vec a, vec b)
+{
+#if defined(__AVX512F__) && defined(FN_REAL_32)
+    return (vec)_mm512_fixupimm_ps((native)vmax(a, b), (native)a, _mm512_set1_epi32(0x22), 0);
+#elif defined(__AVX512F__)
+    return (vec)_mm512_fixupimm_pd((native)vmax(a, b), (native)a, _mm512_set1_epi64(0x22), 0);
+#else
+    return vselect(a != a, a, vmax(a, b));
 #endif
 }
 
