@@ -15,8 +15,8 @@ import time
 import numpy as np
 
 from fastnn import _core, threads
-from fastnn.ops.core import REGISTRY
 from fastnn.graph import Spec
+from fastnn.ops.core import REGISTRY
 
 POOLS = [  # images, size, channels, window, stride
     (128, 28, 6, 2, 2), (128, 10, 16, 2, 2), (64, 32, 32, 2, 2), (64, 16, 64, 2, 2), (32, 28, 1, 2, 2),
@@ -64,6 +64,7 @@ def random(*shape):
 
 
 def pools(torch):
+    aten = torch and torch.ops.aten
     for n, size, c, k, s in POOLS:
         out = (size - k) // s + 1
         geometry = (size, size, c, out, out, k, k, s, s, 0, 0)
@@ -76,7 +77,6 @@ def pools(torch):
         average_grad, _ = ours(REGISTRY["AveragePoolGrad"](geometry), dy)
         peers = {name: {} for name in ("max", "max grad", "avg", "avg grad")}
         if torch:
-            aten = torch.ops.aten
             for layout, form in (("nhwc", torch.channels_last), ("nchw", torch.contiguous_format)):
                 tx = torch.from_numpy(x).permute(0, 3, 1, 2).contiguous(memory_format=form)
                 tdy = torch.from_numpy(dy).permute(0, 3, 1, 2).contiguous(memory_format=form)
@@ -99,6 +99,7 @@ def pools(torch):
 
 
 def norms(torch):
+    aten = torch and torch.ops.aten
     for rows, c in NORMS:
         x, dy, gamma, beta = random(rows, c), random(rows, c), random(c), random(c)
         forward, (_, mean, var) = ours(REGISTRY["BatchNorm"](1e-3), x, gamma, beta)
@@ -107,10 +108,10 @@ def norms(torch):
         given, _ = ours(REGISTRY["Normalize"](1e-3), x, mean, var, gamma, beta)
         peers = {name: {} for name in ("bn", "bn grad", "bn predict")}
         if torch:
-            aten = torch.ops.aten
             tm, tv, tg, tb = map(torch.from_numpy, (mean, var, gamma, beta))
             pixels = next(p for p in (64, 16, 1) if rows % p == 0)
             for layout in ("nhwc", "nchw"):
+
                 def shaped(a, layout=layout, pixels=pixels):
                     t = torch.from_numpy(a).reshape(-1, 1, pixels, a.shape[1]).permute(0, 3, 1, 2)
                     form = torch.channels_last if layout == "nhwc" else torch.contiguous_format
@@ -165,7 +166,9 @@ def main():
 
         torch.set_num_threads(arguments.threads)
     threads.set_num_threads(arguments.threads)
-    print(f"{_core.isa()}, {arguments.threads} threads; us a call, % of a copy of as many bytes, peers in times of ours")
+    print(
+        f"{_core.isa()}, {arguments.threads} threads; us a call, % of a copy of as many bytes, peers in times of ours"
+    )
     for make in (pools, norms):
         for name, f, count, peers in make(torch):
             if arguments.names and not any(name.startswith(n) for n in arguments.names):

@@ -299,6 +299,27 @@ static void batch_norm_apply(const fn_op *op, const fn_step *step, int64_t lo, i
                    (real)op->f[0]);
 }
 
+/* ---- batch_norm_fold: W' = W s, b' = (b - mean) s + beta, s = gamma / sqrt(var + epsilon): weights and bias of the
+ * product or convolution that gives batch_norm_apply's result at once ----
+ *   p  W', b'[columns], W, mean, var, gamma or NULL, beta or NULL, b or NULL
+ *   i  [0] rows of W [1] columns   f  [0] - [1] epsilon   split  FN_SPLIT_SERIAL
+ */
+static void batch_norm_fold(const fn_op *op, const fn_step *step, int64_t lo, int64_t hi, void *scratch)
+{
+    (void)step; (void)lo; (void)hi;
+    const int64_t rows = op->i[0], columns = op->i[1];
+    const real *w = op->p[2], *mean = op->p[3], *beta = op->p[6], *bias = op->p[7];
+    real *to = op->p[0], *scale = scratch;
+    norm_scale(scale, op->p[4], op->p[5], columns, (real)op->f[1]);
+    for (int64_t c = 0; c < columns; c++)
+        ((real *)op->p[1])[c] = ((bias ? bias[c] : 0) - mean[c]) * scale[c] + (beta ? beta[c] : 0);
+    for (int64_t r = 0; r < rows; r++, w += columns, to += columns)
+        for (int64_t c = 0; c < columns; c += VL) {
+            const int lanes = (int)gemm_min(VL, columns - c);
+            norm_store(to + c, norm_load(w + c, lanes) * norm_load(scale + c, lanes), lanes);
+        }
+}
+
 /* The gradient that reaches (x - mean) scale + beta, z = x - mean: with `relu` where it is above zero. */
 FN_INLINE vec norm_dz(vec g, vec z, vec scale, vec beta, int relu)
 {
@@ -667,6 +688,7 @@ static void group_norm_grad(const fn_op *op, const fn_step *step, int64_t lo, in
     X(batch_norm_parts, FN_SPLIT_BLOCKS, norm_parts_tasks, norm_scratch, batch_norm_parts)              \
     X(batch_norm_combine, FN_SPLIT_SERIAL, fn_one_task, NULL, batch_norm_combine)                       \
     X(batch_norm_apply, FN_SPLIT_ROWS, fn_row_tasks, norm_scratch, batch_norm_apply)                    \
+    X(batch_norm_fold, FN_SPLIT_SERIAL, fn_one_task, norm_scratch, batch_norm_fold)                     \
     X(batch_norm_grad_parts, FN_SPLIT_BLOCKS, norm_parts_tasks, norm_scratch, batch_norm_grad_parts)    \
     X(batch_norm_grad, FN_SPLIT_ROWS, fn_row_tasks, norm_scratch, batch_norm_grad)                      \
     X(layer_norm, FN_SPLIT_ROWS, fn_row_tasks, NULL, layer_norm)                                        \

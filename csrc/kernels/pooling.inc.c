@@ -121,9 +121,9 @@ FN_INLINE void pool_store(real *y, vec x, int64_t n)
 
 /* ---- forward, any window ---- */
 
-/* n <= VL channels of y at `at`: taps [i0, i1) x [j0, j1), x at the first of them. */
+/* n <= VL channels of y at `at`: taps [i0, i1) x [j0, j1), all of them or not, x at the first of them. */
 FN_INLINE void pool_pixel(const pool *p, int kind, int64_t at, const real *x, int64_t i0, int64_t i1, int64_t j0,
-                          int64_t j1, int64_t kw, int64_t n)
+                          int64_t j1, int64_t kw, int64_t n, int whole)
 {
     if (kind == POOL_AVERAGE) {
         vec total = {};
@@ -150,10 +150,26 @@ FN_INLINE void pool_pixel(const pool *p, int kind, int64_t at, const real *x, in
     pool_store(p->y + at, best, n);
     if (!p->index)
         return;
+    if (whole && !p->wide) { /* the taps before the first that is equal are counted; the last is not asked */
+        vflag before = vflag_differ(pool_load(x, n), best);
+        vcount where = vcount_add((vcount){}, before);
+#pragma GCC unroll 3
+        for (int64_t i = 0; i < i1; i++)
+#pragma GCC unroll 3
+            for (int64_t j = 0; j < j1; j++) {
+                if (i + j == 0 || i + j == i1 + j1 - 2)
+                    continue;
+                before = vflag_also_differ(before, pool_load(x + (i * p->iw + j) * p->c, n), best);
+                where = vcount_add(where, before);
+            }
+        if (i1 * j1 > 1)
+            pool_store_bytes((uint8_t *)p->index + at, vcount_bytes(where), n);
+        else
+            pool_store_bytes((uint8_t *)p->index + at, (vbytes){}, n);
+        return;
+    }
     ivec where = (ivec){} + (ielem)(i0 * kw + j0); /* where nothing is equal: not a number */
-#pragma GCC unroll 3
     for (int64_t i = i1 - i0 - 1; i >= 0; i--)
-#pragma GCC unroll 3
         for (int64_t j = j1 - j0 - 1; j >= 0; j--) {
             const vflag here = vflag_same(pool_load(x + (i * p->iw + j) * p->c, n), best);
             where = vflag_pick_int(here, (ivec){} + (ielem)((i + i0) * kw + j + j0), where);
@@ -173,16 +189,18 @@ static inline __attribute__((always_inline)) void pool_columns(const pool *p, in
         const real *last = from + ((i1 - i0 - 1) * p->iw + j1 - j0 - 1) * p->c;
         const int64_t at = ((n * p->oh + a) * p->ow + b) * p->c;
         if (p->c < VL && (at + VL > p->y_end || p->x_end - last < VL)) {
-            pool_pixel(p, kind, at, from, i0, i1, j0, j1, p->kw, p->c);
+            pool_pixel(p, kind, at, from, i0, i1, j0, j1, p->kw, p->c, 0);
             continue;
         }
-        const int three = i1 - i0 == 3 && j1 - j0 == 3 && p->kw == 3;
+        const int whole = i1 - i0 == p->kh && j1 - j0 == p->kw;
         for (int64_t c = 0; c < p->c; c += VL) {
             const int64_t s = p->c < VL || c + VL <= p->c ? c : p->c - VL;
-            if (three)
-                pool_pixel(p, kind, at + s, from + s, 0, 3, 0, 3, 3, VL);
+            if (whole && p->kh == 3 && p->kw == 3)
+                pool_pixel(p, kind, at + s, from + s, 0, 3, 0, 3, 3, VL, 1);
+            else if (whole)
+                pool_pixel(p, kind, at + s, from + s, 0, p->kh, 0, p->kw, p->kw, VL, 1);
             else
-                pool_pixel(p, kind, at + s, from + s, i0, i1, j0, j1, p->kw, VL);
+                pool_pixel(p, kind, at + s, from + s, i0, i1, j0, j1, p->kw, VL, 0);
         }
     }
 }
@@ -200,7 +218,9 @@ FN_INLINE void pool_two(const pool *p, int kind, int index, int64_t at, vec a, v
     pool_store(p->y + at, best, n);
     if (index) {
         const vflag later = vflag_differ(a, best), below = vflag_also_differ(later, b, best);
-        pool_store_bytes((uint8_t *)p->index + at, vflag_count(later, below, vflag_also_differ(below, c, best)), n);
+        const vcount where = vcount_add(vcount_add(vcount_add((vcount){}, later), below),
+                                        vflag_also_differ(below, c, best));
+        pool_store_bytes((uint8_t *)p->index + at, vcount_bytes(where), n);
     }
 }
 

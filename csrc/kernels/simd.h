@@ -252,21 +252,21 @@ FN_INLINE vbytes vint_bytes(ivec x)
 #endif
 }
 
-/* How many of three truths hold, each of which implies the one before. */
-FN_INLINE vbytes vflag_count(vflag a, vflag b, vflag c)
-{
+/* How many truths held, a byte for each lane. */
 #if defined(__AVX512F__)
-    const __m128i one = _mm_set1_epi8(1);
-    __m128i n = _mm_maskz_mov_epi8((__mmask16)a, one);
-    n = _mm_mask_add_epi8(n, (__mmask16)b, n, one);
-    n = _mm_mask_add_epi8(n, (__mmask16)c, n, one);
-    vbytes out;
-    memcpy(&out, &n, sizeof out);
-    return out;
-#else
-    return vint_bytes(-(a + b + c));
-#endif
+typedef __m128i vcount;
+FN_INLINE vcount vcount_add(vcount n, vflag f) { return _mm_mask_add_epi8(n, (__mmask16)f, n, _mm_set1_epi8(1)); }
+FN_INLINE vbytes vcount_bytes(vcount n)
+{
+    vbytes b;
+    memcpy(&b, &n, sizeof b);
+    return b;
 }
+#else
+typedef ivec vcount;
+FN_INLINE vcount vcount_add(vcount n, vflag f) { return n - f; }
+FN_INLINE vbytes vcount_bytes(vcount n) { return vint_bytes(n); }
+#endif
 /* Which bytes are n. */
 FN_INLINE vflag vflag_byte(vbytes b, int n)
 {
