@@ -322,23 +322,28 @@ FN_INLINE vec pool_dy(const pool *p, int slope, int64_t at, int64_t n)
     return slope == FN_ACT_RELU ? vflag_keep(vflag_more(s, (vec){}), g) : g * gemm_derivative(p->gradient, s, p->alpha);
 }
 
-/* n channels of pixel (y, x) of an image: the sum over the windows [p0, p1) x [q0, q1) it is in. `from`: their channel
- * of image n of dy. */
-FN_INLINE vec pool_gather(const pool *p, int kind, int slope, int64_t from, int64_t y, int64_t x, int64_t p0,
-                          int64_t p1, int64_t q0, int64_t q1, int64_t n)
+/* A pixel of dx and the windows it is in. */
+typedef struct {
+    int64_t y, x, p0, p1, q0, q1;
+} pool_place;
+
+/* n channels of a pixel: the sum over its windows; `from`: their channel of the image's dy. */
+FN_INLINE vec pool_gather(const pool *p, int kind, int slope, int64_t from, pool_place w, int64_t n)
 {
     vec total = {}, part = vset1(p->wide ? 1 : (real)1 / (real)(p->kh * p->kw));
-    for (int64_t a = p0; a < p1; a++)
-        for (int64_t b = q0; b < q1; b++) {
-            const int64_t at = from + (a * p->ow + b) * p->c;
+#pragma GCC unroll 2
+    for (int64_t a = 0; a < w.p1 - w.p0; a++)
+#pragma GCC unroll 2
+        for (int64_t b = 0; b < w.q1 - w.q0; b++) {
+            const int64_t i = w.p0 + a, j = w.q0 + b, at = from + (i * p->ow + j) * p->c;
             if (kind == POOL_MAX) {
-                const int64_t tap = (y + p->top - a * p->sh) * p->kw + x + p->left - b * p->sw;
+                const int64_t tap = (w.y + p->top - i * p->sh) * p->kw + w.x + p->left - j * p->sw;
                 total += vflag_keep(pool_is_tap(p, at, n, tap), pool_dy(p, slope, at, n));
             } else {
                 if (p->partial && !p->wide) {
                     int64_t i0, i1, j0, j1, first;
-                    pool_span(a, p->sh, p->top, p->kh, p->ih, &i0, &i1, &first);
-                    pool_span(b, p->sw, p->left, p->kw, p->iw, &j0, &j1, &first);
+                    pool_span(i, p->sh, p->top, p->kh, p->ih, &i0, &i1, &first);
+                    pool_span(j, p->sw, p->left, p->kw, p->iw, &j0, &j1, &first);
                     part = vset1((real)1 / (real)((i1 - i0) * (j1 - j0)));
                 }
                 total += pool_load(p->dy + at, n) * part;
@@ -347,34 +352,46 @@ FN_INLINE vec pool_gather(const pool *p, int kind, int slope, int64_t from, int6
     return total;
 }
 
-/* Columns [x0, iw) of row y of image n. */
-static inline __attribute__((always_inline)) void pool_grad_columns(const pool *p, int kind, int64_t n, int64_t y,
-                                                                    int64_t x0)
+/* All channels of a pixel, in rows x columns windows where these are known. */
+FN_INLINE void pool_grad_pixel(const pool *p, int kind, int slope, real *to, int64_t from, pool_place w, int rows,
+                               int columns)
 {
-    int64_t p0 = 0, p1, q0 = 0, q1 = 0;
+    if (rows > 0) {
+        w.p1 = w.p0 + rows;
+        w.q1 = w.q0 + columns;
+    }
+    for (int64_t c = 0; c < p->c; c += VL) {
+        const int64_t s = p->c < VL || c + VL <= p->c ? c : p->c - VL;
+        vstore(to + s, pool_gather(p, kind, slope, from + s, w, VL));
+    }
+}
+
+/* Columns [x0, iw) of row y of image n. */
+FN_INLINE void pool_grad_columns(const pool *p, int kind, int slope, int64_t n, int64_t y, int64_t x0)
+{
+    pool_place w = {.y = y, .p1 = gemm_min(p->oh, (y + p->top) / p->sh + 1)};
     if (y + p->top >= p->kh)
-        p0 = (y + p->top - p->kh) / p->sh + 1;
-    p1 = gemm_min(p->oh, (y + p->top) / p->sh + 1);
+        w.p0 = (y + p->top - p->kh) / p->sh + 1;
     const int64_t from = n * p->oh * p->ow * p->c;
-    for (int64_t x = x0; x < p->iw; x++) {
-        while (q0 * p->sw + p->kw <= x + p->left)
-            q0++;
-        while (q1 < p->ow && q1 * p->sw <= x + p->left)
-            q1++;
-        real *to = p->dx + ((n * p->ih + y) * p->iw + x) * p->c;
-        if (p->c < VL && (p->dx_end - to < VL || from + ((p1 - 1) * p->ow + q1 - 1) * p->c + VL > p->y_end)) {
-            pool_store(to, pool_gather(p, kind, p->s ? -1 : FN_ACT_NONE, from, y, x, p0, p1, q0, q1, p->c), p->c);
-            continue;
-        }
-        for (int64_t c = 0; c < p->c; c += VL) {
-            const int64_t s = p->c < VL || c + VL <= p->c ? c : p->c - VL;
-            vec g;
-            if (p->s)
-                g = pool_gather(p, kind, -1, from + s, y, x, p0, p1, q0, q1, VL);
-            else
-                g = pool_gather(p, kind, FN_ACT_NONE, from + s, y, x, p0, p1, q0, q1, VL);
-            vstore(to + s, g);
-        }
+    for (w.x = x0; w.x < p->iw; w.x++) {
+        while (w.q0 * p->sw + p->kw <= w.x + p->left)
+            w.q0++;
+        while (w.q1 < p->ow && w.q1 * p->sw <= w.x + p->left)
+            w.q1++;
+        real *to = p->dx + ((n * p->ih + y) * p->iw + w.x) * p->c;
+        const int64_t rows = w.p1 - w.p0, columns = w.q1 - w.q0;
+        if (p->c < VL && (p->dx_end - to < VL || from + ((w.p1 - 1) * p->ow + w.q1 - 1) * p->c + VL > p->y_end))
+            pool_store(to, pool_gather(p, kind, slope, from, w, p->c), p->c);
+        else if (rows == 1 && columns == 1)
+            pool_grad_pixel(p, kind, slope, to, from, w, 1, 1);
+        else if (rows == 1 && columns == 2)
+            pool_grad_pixel(p, kind, slope, to, from, w, 1, 2);
+        else if (rows == 2 && columns == 1)
+            pool_grad_pixel(p, kind, slope, to, from, w, 2, 1);
+        else if (rows == 2 && columns == 2)
+            pool_grad_pixel(p, kind, slope, to, from, w, 2, 2);
+        else
+            pool_grad_pixel(p, kind, slope, to, from, w, 0, 0);
     }
 }
 
@@ -447,6 +464,28 @@ FN_INLINE void pool_grad_two_row(const pool *p, const pool_spread *k, int kind, 
         }
 }
 
+FN_INLINE void pool_backward_images(const pool *p, int kind, int slope, int64_t n0, int64_t n1)
+{
+    const pool_spread k = pool_spread_of(p);
+    for (int64_t n = n0; n < n1; n++)
+        for (int64_t y = 0; y < p->ih; y++) {
+            if (p->twos == 0 || y + 1 == p->ih || y / 2 >= p->oh) {
+                pool_grad_columns(p, kind, slope, n, y, 0);
+                continue;
+            }
+            const int64_t at = (n * p->oh + y / 2) * p->ow * p->c;
+            real *to = p->dx + (n * p->ih + y) * p->iw * p->c;
+            /* the columns behind first: what is written beyond them is written again */
+            for (int row = 0; row < 2; row++)
+                pool_grad_columns(p, kind, slope, n, y + row, 2 * p->twos);
+            y++;
+            if (p->group && at + (p->twos - p->group) * p->c + VL > p->y_end)
+                pool_grad_two_row(p, &k, kind, slope, to, at, p->lanes);
+            else
+                pool_grad_two_row(p, &k, kind, slope, to, at, VL);
+        }
+}
+
 FN_INLINE void pool_backward(const fn_op *op, int64_t lo, int64_t hi, int kind)
 {
     pool p = pool_of(op);
@@ -458,27 +497,12 @@ FN_INLINE void pool_backward(const fn_op *op, int64_t lo, int64_t hi, int kind)
     p.s = kind == POOL_MAX && p.gradient ? op->p[3] : NULL;
     p.dx_end = p.dx + n1 * p.ih * p.iw * p.c;
     p.y_end = n1 * p.oh * p.ow * p.c;
-    const pool_spread k = pool_spread_of(&p);
-    for (int64_t n = n0; n < n1; n++)
-        for (int64_t y = 0; y < p.ih; y++) {
-            if (p.twos == 0 || y + 1 == p.ih || y / 2 >= p.oh) {
-                pool_grad_columns(&p, kind, n, y, 0);
-                continue;
-            }
-            const int64_t at = (n * p.oh + y / 2) * p.ow * p.c;
-            real *to = p.dx + (n * p.ih + y) * p.iw * p.c;
-            /* the columns behind first: what is written beyond them is written again */
-            pool_grad_columns(&p, kind, n, y, 2 * p.twos);
-            pool_grad_columns(&p, kind, n, ++y, 2 * p.twos);
-            if (p.group && at + (p.twos - p.group) * p.c + VL > p.y_end)
-                pool_grad_two_row(&p, &k, kind, p.s ? -1 : FN_ACT_NONE, to, at, p.lanes);
-            else if (!p.s)
-                pool_grad_two_row(&p, &k, kind, FN_ACT_NONE, to, at, VL);
-            else if (p.gradient == FN_ACT_RELU)
-                pool_grad_two_row(&p, &k, kind, FN_ACT_RELU, to, at, VL);
-            else
-                pool_grad_two_row(&p, &k, kind, -1, to, at, VL);
-        }
+    if (!p.s)
+        pool_backward_images(&p, kind, FN_ACT_NONE, n0, n1);
+    else if (p.gradient == FN_ACT_RELU)
+        pool_backward_images(&p, kind, FN_ACT_RELU, n0, n1);
+    else
+        pool_backward_images(&p, kind, -1, n0, n1);
 }
 
 static void max_pool_grad(const fn_op *op, const fn_step *step, int64_t lo, int64_t hi, void *scratch)
