@@ -5,11 +5,13 @@ import pytest
 from traced import central_differences, compile_and_run
 
 import fastnn
-from fastnn import ops, threads
+from fastnn import graph, ops, threads
+from fastnn.compiler import Program, fuse
 from fastnn.layers import BatchNormalization, GroupNormalization, LayerNormalization
 from fastnn.ops.normalization import batch_norm
 
-SHAPES = [(4, 1), (5, 3), (3, 2, 2, 5), (2, 3, 17), (2, 4, 4, 16), (70, 33), (1, 1, 1, 2)]
+SHAPES = [(4, 1), (5, 3), (3, 2, 2, 5), (2, 3, 17), (2, 4, 4, 16), (70, 33), (1, 1, 1, 2),
+          (2000, 1), (700, 3), (67, 5, 6), (1100, 17), (2300, 33), (300, 64), (50, 100)]  # fmt: skip
 
 
 def normalize(x, axes, epsilon):
@@ -65,6 +67,94 @@ def test_gradients(shape):
         wanted = central_differences(lambda x, g, b, twin=twin: twin(x) * g + b, [x, gamma, beta], up)
         for a, b in zip(found, wanted, strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7, err_msg=name)
+
+
+def relu_of_batch_norm(x, gamma, beta):
+    return ops.relu(batch_norm(x, gamma, beta, 1e-2)[0])
+
+
+@pytest.mark.parametrize("shape", [(5, 3), (3, 2, 2, 5), (200, 3), (150, 17), (60, 16)], ids=str)
+def test_relu_behind_batch_norm(shape):
+    x, gamma, beta, rng = data(shape, np.float64)
+    up = rng.standard_normal(shape)
+    for g, b in ((gamma, beta), (None, beta), (gamma, None), (None, None)):
+        weights = [w for w in (g, b) if w is not None]
+
+        def f(x, *weights, g=g, b=b):
+            rest = list(weights)
+            g = rest.pop(0) if g is not None else None
+            return relu_of_batch_norm(x, g, rest.pop(0) if b is not None else None)
+
+        found = [
+            compile_and_run(f, [x, *weights], [True, *[False] * len(weights)], up, fused=fused)
+            for fused in (True, False)
+        ]
+        for a, b in zip(*((y, *grads) for y, grads in found), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-12)
+
+
+def program_of(f, *arrays):
+    """The kernels that f comes to, the arrays being samples."""
+    with graph.Trace():
+        y = f(*(graph.input_tensor((None, *a.shape[1:]), str(a.dtype)) for a in arrays))
+    program = Program.from_graph([y])
+    fuse(program)
+    return [i.op.name for i in program.instructions]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_folded_into_a_convolution(dtype):
+    rng = np.random.RandomState(0)
+    x = rng.standard_normal((3, 9, 8, 5)).astype(dtype)
+    w = rng.standard_normal((3, 3, 5, 17)).astype(dtype)
+    bias, mean, gamma, beta = (rng.standard_normal(17).astype(dtype) for _ in range(4))
+    var = rng.uniform(0.1, 2, 17).astype(dtype)
+    for b, g, t in ((bias, gamma, beta), (None, None, None), (None, gamma, None), (bias, None, beta)):
+
+        def f(x, b=b, g=g, t=t):
+            y = ops.conv(x, w, padding="same")
+            y = y if b is None else ops.add(y, b)
+            return ops.relu(ops.batch_normalization(y, mean, var, -1, t, g, 1e-3))
+
+        assert program_of(f, x) == ["batch_norm_fold", "conv2d"]
+        tolerance = {"rtol": 1e-4, "atol": 1e-4} if dtype == np.float32 else {"rtol": 1e-11, "atol": 1e-12}
+        results = [compile_and_run(f, [x], [True], fused=fused)[0] for fused in (True, False)]
+        np.testing.assert_allclose(*results, **tolerance)
+
+
+def test_not_folded_into_more_weights_than_pixels():
+    x, w = np.zeros((1, 2, 2, 64), np.float32), np.zeros((3, 3, 64, 8), np.float32)
+    one = np.ones(8, np.float32)
+    names = program_of(lambda x: ops.relu(ops.batch_normalization(ops.conv(x, w, padding="same"), one, one)), x)
+    assert names == ["conv2d", "normalize"]
+
+
+def test_predictions_follow_the_weights():
+    """A plan whose convolution normalizes too sees new weights and statistics."""
+    model = fastnn.Sequential([
+        fastnn.Input((8, 8, 3)), fastnn.layers.Conv2D(4, 3, use_bias=False), BatchNormalization(),
+        fastnn.layers.Activation("relu"),
+    ])  # fmt: skip
+    x = np.random.RandomState(0).standard_normal((5, 8, 8, 3)).astype(np.float32)
+    for seed in range(3):
+        rng = np.random.RandomState(seed)
+        _, gamma, beta, mean, var = weights = [
+            (rng.uniform(0.5, 2, a.shape)).astype(np.float32) for a in model.get_weights()
+        ]
+        model.set_weights(weights)
+        z = model.layers[0](x)
+        want = np.maximum((z - mean) / np.sqrt(var + 1e-3) * gamma + beta, 0)
+        np.testing.assert_allclose(model.predict(x, verbose=0), want, rtol=1e-4, atol=1e-4)
+
+
+def test_add_and_relu():
+    rng = np.random.RandomState(0)
+    a, b, up = (rng.standard_normal((4, 3, 5)) for _ in range(3))
+    assert program_of(lambda a, b: ops.relu(ops.add(a, b)), a, b) == ["add_relu"]
+    y, (da, db) = compile_and_run(lambda a, b: ops.relu(ops.add(a, b)), [a, b], [True, True], up)
+    np.testing.assert_array_equal(y, np.maximum(a + b, 0))
+    np.testing.assert_array_equal(da, up * (a + b > 0))
+    np.testing.assert_array_equal(db, da)
 
 
 def test_large_mean_does_not_cancel():

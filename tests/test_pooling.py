@@ -1,5 +1,6 @@
 """Pooling against NumPy in float64: forward and gradients, eager and compiled, any window, stride and padding."""
 
+import functools
 import itertools
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 from traced import compile_and_run
 
 import fastnn
-from fastnn import ops, threads
+from fastnn import _core, ops, threads
 from fastnn.kernels.convolution import padding_of
 from fastnn.layers import (
     AveragePooling1D,
@@ -32,6 +33,14 @@ CASES = [
     ((1, 1, 1, 1), (1, 1), (1, 1), "valid"),
     ((1, 1, 1, 3), (2, 2), (2, 2), "same"),
     ((2, 20, 20, 3), (17, 17), (1, 2), "valid"),  # more places in a window than a byte counts
+    ((2, 11, 13, 17), (2, 2), (2, 2), "valid"),
+    ((3, 3, 5, 1), (2, 2), (2, 2), "same"),
+    ((2, 2, 2, 3), (2, 2), (2, 2), "valid"),
+    ((2, 13, 12, 33), (3, 3), (2, 2), "valid"),
+    ((3, 7, 7, 6), (3, 3), (2, 2), "same"),
+    ((2, 1, 9, 5), (1, 2), (1, 2), "valid"),
+    ((2, 5, 5, 7), (1, 1), (2, 3), "valid"),
+    *(((2, 9, 14, c), (2, 2), (2, 2), "same") for c in (1, 2, 3, 4, 7, 8, 15, 16, 33)),
 ]
 
 
@@ -109,6 +118,62 @@ def test_not_a_number_wins():
     x[0, 1, 0, 1] = np.nan
     y = ops.max_pool(x, 2)
     assert np.isnan(y[0, 0, 0, 1]) and y[0, 0, 0, 0] == y[0, 0, 0, 2] == 0
+
+
+@pytest.mark.parametrize("channels", [1, 6, 16, 17])
+@pytest.mark.parametrize("size", [2, 3])
+def test_gradient_of_not_a_number_goes_to_one_element(channels, size):
+    x = inputs((2, 9, 9, channels), np.float32, ties=True)
+    x[np.random.RandomState(1).uniform(size=x.shape) < 0.3] = np.nan
+    x[0, :size, :size] = np.nan
+    x[0, 2:4, 2:4] = -np.inf
+    want = reference(x, (size, size), (2, 2), "valid", "max")
+    dy = np.random.RandomState(4).randint(1, 100, want.shape).astype(np.float32)
+    y, (dx,) = compile_and_run(lambda t: ops.max_pool(t, size, 2), [x], [True], dy)
+    np.testing.assert_array_equal(y, want)
+    np.testing.assert_array_equal(dx.sum((1, 2)), dy.sum((1, 2)))
+    if size == 2:  # windows do not overlap: one element gets all
+        cells = dx[:, :8, :8].reshape(2, 4, 2, 4, 2, channels)
+        np.testing.assert_array_equal((cells != 0).sum((2, 4)), np.ones_like(want))
+
+
+def test_nothing_else_is_written():
+    """Stores reach beyond a pixel where channels are few, but never beyond the array."""
+    for c in (1, 3, 6, 16, 17):
+        for n, ih, iw in ((1, 4, 4), (3, 6, 14), (2, 5, 7)):
+            geometry = (ih, iw, c, ih // 2, iw // 2, 2, 2, 2, 2, 0, 0)
+            sizes = {"x": n * ih * iw * c, "y": n * (ih // 2) * (iw // 2) * c}
+            x, dx = (np.full(sizes["x"] + 128, 7, np.float32) for _ in range(2))
+            y, dy = (np.full(sizes["y"] + 128, 7, np.float32) for _ in range(2))
+            index = np.full(sizes["y"] + 128, 9, np.uint8)
+            for kernel, operands, written in (
+                ("max_pool", (y[64:], x[64:], index[64:]), [(y, "y"), (index, "y")]),
+                ("max_pool_grad", (dx[64:], dy[64:], index[64:]), [(dx, "x")]),
+                ("average_pool", (y[64:], x[64:]), [(y, "y")]),
+                ("average_pool_grad", (dx[64:], dy[64:]), [(dx, "x")]),
+            ):
+                _core.run(kernel, False, operands, (n, *geometry, 0, 0))
+                for array, kind in written:
+                    mark = 9 if array is index else 7
+                    assert (array[:64] == mark).all() and (array[64 + sizes[kind] :] == mark).all(), (kernel, c, n)
+
+
+def test_same_bits_of_gradients_for_any_threads():
+    before = threads.get_num_threads()
+    try:
+        for c, size, strides in ((6, 2, 2), (17, 2, 2), (3, 3, 2)):
+            x = inputs((13, 28, 28, c), np.float32, ties=True)
+            dy = inputs((13, 14, 14, c), np.float32)
+            found = set()
+            for n in (1, 2, 3):
+                threads.set_num_threads(n)
+                for op in (ops.max_pool, ops.average_pool):
+                    pool = functools.partial(op, pool_size=size, strides=strides, padding="same")
+                    y, (dx,) = compile_and_run(pool, [x], [True], dy)
+                    found.add((op.__name__, y.tobytes(), dx.tobytes()))
+            assert len(found) == 2
+    finally:
+        threads.set_num_threads(before)
 
 
 def test_same_bits_for_any_threads():

@@ -165,6 +165,132 @@ FN_INLINE vec vcopysign(vec a, vec b)
 /* Where mask is -1: x, elsewhere 0. */
 FN_INLINE vec vmask(ivec mask, vec x) { return (vec)(mask & (ivec)x); }
 
+/* A truth for each lane: a mask register where the set has them, else -1 or 0 in each lane. */
+#if defined(__AVX512F__)
+#ifdef FN_REAL_32
+typedef __mmask16 vflag;
+#define FN_FLAG(name) _mm512_##name##_ps_mask
+#define FN_FLAG_INT(name) _mm512_##name##_epi32_mask
+#else
+typedef __mmask8 vflag;
+#define FN_FLAG(name) _mm512_##name##_pd_mask
+#define FN_FLAG_INT(name) _mm512_##name##_epi64_mask
+#endif
+FN_INLINE vflag vflag_more(vec a, vec b) { return FN_FLAG(cmp)((native)a, (native)b, _CMP_GT_OQ); }
+FN_INLINE vflag vflag_same(vec a, vec b) { return FN_FLAG(cmp)((native)a, (native)b, _CMP_EQ_OQ); }
+FN_INLINE vflag vflag_differ(vec a, vec b) { return FN_FLAG(cmp)((native)a, (native)b, _CMP_NEQ_UQ); }
+FN_INLINE vflag vflag_also_differ(vflag f, vec a, vec b)
+{
+    return FN_FLAG(mask_cmp)(f, (native)a, (native)b, _CMP_NEQ_UQ);
+}
+FN_INLINE vflag vflag_equal(ivec a, ivec b) { return FN_FLAG_INT(cmpeq)((__m512i)a, (__m512i)b); }
+#ifdef FN_REAL_32
+FN_INLINE ivec vflag_pick_int(vflag f, ivec a, ivec b)
+{
+    return (ivec)_mm512_mask_blend_epi32(f, (__m512i)b, (__m512i)a);
+}
+FN_INLINE vec vflag_keep(vflag f, vec a) { return (vec)_mm512_maskz_mov_ps(f, (native)a); }
+#else
+FN_INLINE ivec vflag_pick_int(vflag f, ivec a, ivec b)
+{
+    return (ivec)_mm512_mask_blend_epi64(f, (__m512i)b, (__m512i)a);
+}
+FN_INLINE vec vflag_keep(vflag f, vec a) { return (vec)_mm512_maskz_mov_pd(f, (native)a); }
+#endif
+#else
+typedef ivec vflag;
+FN_INLINE vflag vflag_more(vec a, vec b) { return a > b; }
+FN_INLINE vflag vflag_same(vec a, vec b) { return a == b; }
+FN_INLINE vflag vflag_differ(vec a, vec b) { return a != b; }
+FN_INLINE vflag vflag_also_differ(vflag f, vec a, vec b) { return f & (a != b); }
+FN_INLINE vflag vflag_equal(ivec a, ivec b) { return a == b; }
+FN_INLINE ivec vflag_pick_int(vflag f, ivec a, ivec b) { return (f & a) | (~f & b); }
+FN_INLINE vec vflag_keep(vflag f, vec a) { return vmask(f, a); }
+#endif
+
+/* A byte for each lane. The conversions are intrinsics because compilers take the bytes one by one. */
+typedef uint8_t vbytes __attribute__((vector_size(VL)));
+FN_INLINE ivec vbytes_int(vbytes b)
+{
+#if defined(__AVX2__)
+    __m128i x = _mm_setzero_si128();
+    memcpy(&x, &b, sizeof b);
+#if defined(__AVX512F__) && defined(FN_REAL_32)
+    return (ivec)_mm512_cvtepu8_epi32(x);
+#elif defined(__AVX512F__)
+    return (ivec)_mm512_cvtepu8_epi64(x);
+#elif defined(FN_REAL_32)
+    return (ivec)_mm256_cvtepu8_epi32(x);
+#else
+    return (ivec)_mm256_cvtepu8_epi64(x);
+#endif
+#else
+    return __builtin_convertvector(b, ivec);
+#endif
+}
+FN_INLINE vbytes vint_bytes(ivec x)
+{
+#if defined(__AVX2__)
+#if defined(__AVX512F__) && defined(FN_REAL_32)
+    const __m128i y = _mm512_cvtepi32_epi8((__m512i)x);
+#elif defined(__AVX512F__)
+    const __m128i y = _mm512_cvtepi64_epi8((__m512i)x);
+#elif defined(FN_REAL_32)
+    const __m128i first = _mm_setr_epi8(0, 4, 8, 12, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1);
+    const __m128i y = _mm_unpacklo_epi32(_mm_shuffle_epi8(_mm256_castsi256_si128((__m256i)x), first),
+                                         _mm_shuffle_epi8(_mm256_extracti128_si256((__m256i)x, 1), first));
+#else
+    const __m128i first = _mm_setr_epi8(0, 8, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1);
+    const __m128i y = _mm_unpacklo_epi16(_mm_shuffle_epi8(_mm256_castsi256_si128((__m256i)x), first),
+                                         _mm_shuffle_epi8(_mm256_extracti128_si256((__m256i)x, 1), first));
+#endif
+    vbytes b;
+    memcpy(&b, &y, sizeof b);
+    return b;
+#else
+    return __builtin_convertvector(x, vbytes);
+#endif
+}
+
+/* How many truths held, a byte for each lane. */
+#if defined(__AVX512F__)
+typedef __m128i vcount;
+FN_INLINE vcount vcount_add(vcount n, vflag f) { return _mm_mask_add_epi8(n, (__mmask16)f, n, _mm_set1_epi8(1)); }
+FN_INLINE vbytes vcount_bytes(vcount n)
+{
+    vbytes b;
+    memcpy(&b, &n, sizeof b);
+    return b;
+}
+#else
+typedef ivec vcount;
+FN_INLINE vcount vcount_add(vcount n, vflag f) { return n - f; }
+FN_INLINE vbytes vcount_bytes(vcount n) { return vint_bytes(n); }
+#endif
+/* Which bytes are n. */
+FN_INLINE vflag vflag_byte(vbytes b, int n)
+{
+#if defined(__AVX512F__)
+    __m128i x = _mm_setzero_si128();
+    memcpy(&x, &b, sizeof b);
+    return (vflag)_mm_cmpeq_epi8_mask(x, _mm_set1_epi8((char)n));
+#else
+    return vbytes_int(b) == n;
+#endif
+}
+
+/* Larger of two, lane by lane; NaN if either is. */
+FN_INLINE vec vmax_nan(vec a, vec b)
+{
+#if defined(__AVX512F__) && defined(FN_REAL_32)
+    return (vec)_mm512_fixupimm_ps((native)vmax(a, b), (native)a, _mm512_set1_epi32(0x22), 0);
+#elif defined(__AVX512F__)
+    return (vec)_mm512_fixupimm_pd((native)vmax(a, b), (native)a, _mm512_set1_epi64(0x22), 0);
+#else
+    return vselect(a != a, a, vmax(a, b));
+#endif
+}
+
 /* a * b - c with one rounding, which error-free products need: the compiler may fold a * b - c by itself, but
  * need not. Only where FN_HAS_FMA is defined. */
 #if defined(__FMA__) && defined(FN_NATIVE)

@@ -1,11 +1,15 @@
 """Joins instructions that one kernel can do together. Each rule is a function from the program to whether it
 changed something; `fuse` applies them in turn."""
 
+import math
+
 from fastnn.compiler.program import Instruction
+from fastnn.kernels.convolution import Geometry
 from fastnn.ops import elementwise as ew
 from fastnn.ops import nn
 from fastnn.ops.convolution import Conv2D, Conv2DGradInput, Conv2DGradKernel
 from fastnn.ops.linear import ACTIVATIONS, MatMul, WeightGrad
+from fastnn.ops.normalization import BatchNorm, BatchNormGrad, FoldNorm, Normalize
 from fastnn.ops.pooling import MaxPool, MaxPoolGrad
 from fastnn.ops.recurrent import Recurrence
 from fastnn.ops.reductions import SumFirst
@@ -16,7 +20,10 @@ def fuse(program):
     for rule in (
         join_load_scale,
         join_bias,
+        fold_norm,
         join_activation,
+        join_norm_relu_gradient,
+        join_add_relu,
         pass_activation_gradient,
         join_activation_gradient,
         join_bias_gradient,
@@ -80,20 +87,89 @@ def join_bias(program):
                 break
 
 
+def fold_norm(program):
+    """A convolution's result, normalized by given statistics  ->  a convolution whose weights and bias were scaled.
+
+    The weights are scaled in every step, since they may change between steps: only where they are few beside the
+    pixels of one image.
+    """
+    uses = program.uses()
+    for norm in [i for i in program.instructions if isinstance(i.op, Normalize) and not i.op.activation]:
+        x, statistics = norm.ins[0], norm.ins[1:]
+        made = x.maker
+        if made is None or not isinstance(made.op, Conv2D) or made.op.activation or uses[x] != [norm]:
+            continue
+        g = Geometry(*made.op.geometry)
+        images, w, *bias = made.ins
+        if 4 * g.oh * g.ow * g.co < math.prod(w.shape):
+            continue
+        op = FoldNorm(norm.op.epsilon, norm.op.scale, norm.op.center, bool(bias))
+        folded = [program.value(w.shape, w.dtype), program.value(w.shape[-1:], w.dtype)]
+        program.instructions.append(Instruction(op, [w, *statistics, *bias], folded, made.position))
+        new = Instruction(_changed(made.op, bias=True), [images, *folded], norm.outs, norm.position)
+        _replace(program, [made, norm], new)
+        uses = program.uses()
+
+
 def join_activation(program):
-    """y = x w + b, then f(y)  ->  the product applies f."""
+    """y = x w + b or a normalized x, then f(y)  ->  the product or the normalization applies f."""
     uses = program.uses()
     for act in [i for i in program.instructions if isinstance(i.op, ew.Unary) and i.op.function in ACTIVATIONS]:
         z = act.ins[0]
         made = z.maker
-        if (
-            made is not None
-            and isinstance(made.op, (MatMul, Conv2D))
-            and not (made.op.activation or getattr(made.op, "grad", None))
-            and uses[z] == [act]
+        if made is None or uses[z] != [act]:
+            continue
+        if isinstance(made.op, BatchNorm) and act.op.function == "relu" and not made.op.relu:
+            op = _changed(made.op, relu=True)
+        elif isinstance(made.op, (MatMul, Conv2D, Normalize)) and not (
+            made.op.activation or getattr(made.op, "grad", None)
         ):
             op = _changed(made.op, activation=_activation(act.op))
-            _replace(program, [made, act], Instruction(op, made.ins, act.outs, act.position))
+        else:
+            continue
+        _replace(program, [made, act], Instruction(op, made.ins, [*act.outs, *made.outs[1:]], act.position))
+        uses = program.uses()
+
+
+def join_norm_relu_gradient(program):
+    """f'(y) dy, then the gradient of the batch normalization that ReLU was joined to  ->  one instruction, which finds
+    the sign of y again from x."""
+    uses = program.uses()
+    for grad in [i for i in program.instructions if isinstance(i.op, BatchNormGrad) and not i.op.relu]:
+        dz, x, mean = grad.ins[:3]
+        made, norm = dz.maker, mean.maker
+        if (
+            made is not None
+            and isinstance(made.op, ew.UnaryGrad)
+            and made.op.function == "relu"
+            and uses[dz] == [grad]
+            and norm is not None
+            and isinstance(norm.op, BatchNorm)
+            and norm.op.relu
+            and made.ins[1] is norm.outs[0]
+            and norm.ins[0] is x
+        ):
+            beta = norm.ins[1 + norm.op.scale :]
+            op = _changed(grad.op, relu=True)
+            new = Instruction(op, [made.ins[0], *grad.ins[1:], *beta], grad.outs, grad.position)
+            _replace(program, [made, grad], new)
+            uses = program.uses()
+
+
+def join_add_relu(program):
+    """a + b of one shape, then a ReLU  ->  one pass."""
+    uses = program.uses()
+    for act in [i for i in program.instructions if isinstance(i.op, ew.Unary) and i.op.function == "relu"]:
+        z = act.ins[0]
+        made = z.maker
+        if (
+            made is not None
+            and isinstance(made.op, ew.Binary)
+            and made.op.function == "add"
+            and uses[z] == [act]
+            and made.ins[0].shape == made.ins[1].shape == z.shape
+        ):
+            _replace(program, [made, act], Instruction(ew.AddRelu(), made.ins, act.outs, act.position))
             uses = program.uses()
 
 

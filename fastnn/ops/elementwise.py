@@ -199,6 +199,23 @@ _COMPARISONS = (
 
 
 @register
+class AddRelu(Op):
+    """y = max(a + b, 0), of one shape: what the compiler makes of a sum and a ReLU."""
+
+    name = "add_relu"
+    in_place = ((0, 0), (0, 1))
+
+    def infer(self, a, b):
+        return a
+
+    def lower(self, b, outs, ins):
+        shape = outs[0].shape
+        n = size(shape)
+        b.run(self.name, (*outs, *ins), (1, n) if is_batched(shape) else (n, 1), cost=n * _CHEAP,
+              batched=is_batched(shape))  # fmt: skip
+
+
+@register
 class Where(Op):
     """y = a where c is not zero, else b."""
 

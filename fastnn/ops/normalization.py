@@ -3,6 +3,7 @@
 from fastnn.graph import Spec
 from fastnn.ops import elementwise as ew
 from fastnn.ops.core import Op, apply, is_batched, lead, make, register, shape_of, size
+from fastnn.ops.linear import ACTIVATIONS
 from fastnn.ops.reductions import SumFirst
 
 _COST = 0.15  # ns an element
@@ -25,9 +26,13 @@ class _Norm(Op):
 @register
 class BatchNorm(_Norm):
     """x, gamma, beta -> y, mean, var: normalized by the mean and biased variance of each channel (the last dimension)
-    over everything else."""
+    over everything else. The compiler joins a ReLU behind it: with `relu` y is max(y, 0)."""
 
     name = "batch_norm"
+
+    def __init__(self, epsilon, scale=True, center=True, relu=False):
+        super().__init__(epsilon, scale, center)
+        self.relu = bool(relu)
 
     def infer(self, x, *rest):
         c = Spec(x.shape[-1:], x.dtype)
@@ -48,15 +53,20 @@ class BatchNorm(_Norm):
         parts = b.temporary((_PARTS, 2, c), x.dtype)
         b.run("batch_norm_parts", (parts, x), (rows, c, _PARTS), (), cost=cost, batched=batched)
         b.run("batch_norm_combine", (outs[1], outs[2], parts), (rows, c, _PARTS), (), cost=c * 2.0, batched=batched)
-        b.run("batch_norm_apply", (outs[0], x, outs[1], outs[2], gamma, beta), (rows, c, 0), (0.0, self.epsilon),
-              cost=cost, batched=batched)  # fmt: skip
+        b.run("batch_norm_apply", (outs[0], x, outs[1], outs[2], gamma, beta), (rows, c, int(self.relu)),
+              (0.0, self.epsilon), cost=cost, batched=batched)  # fmt: skip
 
 
 @register
 class BatchNormGrad(_Norm):
-    """dy, x, mean, var, gamma -> dx, dgamma, dbeta."""
+    """dy, x, mean, var, gamma -> dx, dgamma, dbeta. With `relu`, the gradient through a ReLU behind the normalization:
+    then beta follows gamma."""
 
     name = "batch_norm_grad"
+
+    def __init__(self, epsilon, scale=True, center=True, relu=False):
+        super().__init__(epsilon, scale, center)
+        self.relu = bool(relu)
 
     def infer(self, dy, x, *rest):
         c = Spec(x.shape[-1:], x.dtype)
@@ -65,23 +75,29 @@ class BatchNormGrad(_Norm):
     def lower(self, b, outs, ins):
         dy, x, mean, var = ins[:4]
         gamma = ins[4] if self.scale else None
+        beta = ins[4 + self.scale] if self.relu and self.center else None
         rows, c = lead(x.shape, len(x.shape) - 1)
         batched, cost = is_batched(x.shape), rows * c * _COST
         parts = b.temporary((_PARTS, 2, c), x.dtype)
-        reals = (0.0, self.epsilon)
-        b.run("batch_norm_grad_parts", (parts, dy, x, mean, var, None), (rows, c, _PARTS, 0), reals, cost=cost,
-              batched=batched)  # fmt: skip
+        reals, relu = (0.0, self.epsilon), int(self.relu)
+        b.run("batch_norm_grad_parts", (parts, dy, x, mean, var, gamma, beta), (rows, c, _PARTS, relu), reals,
+              cost=cost, batched=batched)  # fmt: skip
         b.run("conv2d_sum", (outs[1], outs[2], parts), (rows, c, c, _PARTS), (), cost=c * 2.0, batched=batched)
-        b.run("batch_norm_grad", (outs[0], dy, x, mean, var, gamma, outs[1], outs[2], None), (rows, c, 0, 0), reals,
+        b.run("batch_norm_grad", (outs[0], dy, x, mean, var, gamma, beta, outs[1], outs[2]), (rows, c, 0, relu), reals,
               cost=cost, batched=batched)  # fmt: skip
 
 
 @register
 class Normalize(_Norm):
-    """x, mean, var, gamma, beta -> y, by a given mean and variance of each channel."""
+    """x, mean, var, gamma, beta -> y, by a given mean and variance of each channel. The compiler joins an `activation`
+    (name, parameter) behind it."""
 
     name = "normalize"
     in_place = ((0, 0),)
+
+    def __init__(self, epsilon, scale=True, center=True, activation=None):
+        super().__init__(epsilon, scale, center)
+        self.activation = activation
 
     def infer(self, x, *rest):
         return x
@@ -104,8 +120,32 @@ class Normalize(_Norm):
         x, mean, var = ins[:3]
         gamma, beta = _weights(self, ins[3:])
         rows, c = lead(x.shape, len(x.shape) - 1)
-        b.run("batch_norm_apply", (outs[0], x, mean, var, gamma, beta), (rows, c, 0), (0.0, self.epsilon),
+        code, alpha = (ACTIVATIONS[self.activation[0]], self.activation[1]) if self.activation else (0, 0.0)
+        b.run("batch_norm_apply", (outs[0], x, mean, var, gamma, beta), (rows, c, code), (alpha, self.epsilon),
               cost=rows * c * _COST, batched=is_batched(x.shape))  # fmt: skip
+
+
+@register
+class FoldNorm(_Norm):
+    """w, mean, var, gamma, beta, bias -> w', b': the weights and the bias with which a product or convolution gives
+    what `Normalize` would make of its result."""
+
+    name = "batch_norm_fold"
+
+    def __init__(self, epsilon, scale=True, center=True, bias=False):
+        super().__init__(epsilon, scale, center)
+        self.bias = bool(bias)
+
+    def infer(self, w, *rest):
+        return w, Spec(w.shape[-1:], w.dtype)
+
+    def lower(self, b, outs, ins):
+        w, mean, var, *rest = ins
+        gamma, beta = _weights(self, rest)
+        bias = rest[-1] if self.bias else None
+        rows, c = lead(w.shape, len(w.shape) - 1)
+        b.run("batch_norm_fold", (*outs, w, mean, var, gamma, beta, bias), (rows, c), (0.0, self.epsilon),
+              cost=rows * c * _COST)  # fmt: skip
 
 
 @register
