@@ -21,7 +21,7 @@
 enum {
     WINOGRAD_PLACES = 16,
     WINOGRAD_TILES = 48,            /* tiles in a chunk: a multiple of the rows of most register tiles */
-    WINOGRAD_ELEMENTS = 1 << 17     /* V and the products of a chunk: at most about this many elements */
+    WINOGRAD_ELEMENTS = 1 << 17     /* V and the products of a chunk: about as many elements as a cache holds */
 };
 
 /* Sizes of a chunk. Planes of the 16 places are an odd number of vectors apart: not all in one set of the first-level
@@ -33,12 +33,16 @@ typedef struct {
     int64_t plane_in, plane_out;
 } winograd;
 
-static winograd winograd_of(const conv *c)
+/* All chunks pass over the kernel, or over its sums. Where those outgrow the cache a chunk must be worth the pass, more
+ * so where it reads and writes: then it may have their size too, or a quarter. */
+static winograd winograd_of(const conv *c, int sums)
 {
-    int64_t tiles = WINOGRAD_TILES;
+    int64_t tiles = WINOGRAD_TILES, limit = WINOGRAD_PLACES * c->ci * c->co / (sums ? 1 : 4);
+    if (limit < WINOGRAD_ELEMENTS)
+        limit = WINOGRAD_ELEMENTS;
     winograd w = {.down = gemm_up(c->oh, 2), .across = gemm_up(c->ow, 2),
                   .ld_in = gemm_up(c->ci, VL) * VL, .ld_out = gemm_up(c->co, VL) * VL};
-    while (tiles > 12 && tiles * (w.ld_in + w.ld_out) * WINOGRAD_PLACES > WINOGRAD_ELEMENTS)
+    while (tiles > 12 && tiles * (w.ld_in + w.ld_out) * WINOGRAD_PLACES > limit)
         tiles -= 12;
     w.most = tiles;
     w.plane_in = (tiles * w.ld_in / VL | 1) * VL;
@@ -46,9 +50,9 @@ static winograd winograd_of(const conv *c)
     return w;
 }
 
-static size_t winograd_elements(const conv *c)
+static size_t winograd_elements(const conv *c, int sums)
 {
-    const winograd w = winograd_of(c);
+    const winograd w = winograd_of(c, sums);
     return (size_t)(WINOGRAD_PLACES * (w.plane_in + w.plane_out) + c->iw * c->ci);
 }
 
@@ -227,7 +231,7 @@ FN_INLINE void winograd_ask(winograd_span s, int64_t p, const int write)
 
 static void conv_winograd(const conv *c, int64_t n0, int64_t n1, real *scratch)
 {
-    const winograd w = winograd_of(c);
+    const winograd w = winograd_of(c, 0);
     real *v = scratch, *m = v + WINOGRAD_PLACES * w.plane_in, *zeros = m + WINOGRAD_PLACES * w.plane_out;
     memset(zeros, 0, (size_t)(c->iw * c->ci) * sizeof(real));
     const int64_t total = (n1 - n0) * w.down * w.across, vectors = gemm_up(c->co, VL);
@@ -317,13 +321,13 @@ FN_INLINE void winograd_taps(vec *g, vec a, vec b, vec d, vec e)
 
 static size_t winograd_sum_elements(const conv *c)
 {
-    return winograd_elements(c) + (size_t)(WINOGRAD_PLACES * c->ci * gemm_up(c->co, VL) * VL);
+    return winograd_elements(c, 1) + (size_t)(WINOGRAD_PLACES * c->ci * gemm_up(c->co, VL) * VL);
 }
 
 /* dw and db of the images [n0, n1). */
 static void winograd_sum(const conv *c, const real *dy, int64_t n0, int64_t n1, real *dw, real *db, real *scratch)
 {
-    const winograd w = winograd_of(c);
+    const winograd w = winograd_of(c, 1);
     real *v = scratch, *d = v + WINOGRAD_PLACES * w.plane_in, *m = d + WINOGRAD_PLACES * w.plane_out;
     real *zeros = m + WINOGRAD_PLACES * c->ci * w.ld_out;
     memset(zeros, 0, (size_t)(c->iw * c->ci) * sizeof(real));

@@ -181,7 +181,7 @@ static size_t conv2d_scratch(const fn_op *op, const fn_step *step)
     if (c.algorithm == CONV_IM2COL || c.algorithm == CONV_POINTWISE)
         n = conv_im2col_elements(&c);
     else if (c.algorithm == CONV_WINOGRAD)
-        n = winograd_elements(&c);
+        n = winograd_elements(&c, 0);
     else if (c.algorithm != CONV_DEPTHWISE)
         n += (size_t)(c.groups * c.k * c.vectors * VL);
     return (n + 4 * VL) * sizeof(real);

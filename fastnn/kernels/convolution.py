@@ -23,6 +23,7 @@ ALGORITHMS = {
 #: The gradient by the image knows one more: products whose rows are patches, added up where the patches lie.
 SCATTER = "scatter"
 _IM2COL, _POINTWISE, _DIRECT, _SMALL, _DEPTHWISE, _WINOGRAD = 1, 2, 3, 4, 5, 6
+_TRANSFORM = 80
 _NS_PER_FLOP = 0.012  # one thread, float32
 _WIDTHS = _core.cpu()["vector_width"]  # asked once: CPUID takes tens of us in a virtual machine
 
@@ -64,8 +65,8 @@ class Geometry(NamedTuple):
         return self.kh, self.kw, self.ci // self.groups, self.co
 
     @property
-    def small_taps(self):
-        """Whether Winograd's F(2x2, 3x3) applies."""
+    def plain_3x3(self):
+        """Whether Winograd's F(2x2, 3x3) applies: 3x3 taps, one after the other."""
         return (self.kh, self.kw, self.sh, self.sw, self.dh, self.dw, self.groups) == (3, 3, 1, 1, 1, 1, 1)
 
     def covered(self):
@@ -137,12 +138,23 @@ def geometry(where, x_shape, w_shape, strides, padding, dilation, groups):
     return g
 
 
+def _winograd_pays(g, float64):
+    """Whether 16 multiplications for each 2x2 pixels, and the transforms, are clearly less than 36. A transform costs
+    about as much as _TRANSFORM multiplications of each element of a tile's channel; vectors are whole there."""
+    lanes = _WIDTHS["float64" if float64 else "float32"]
+    ci, co = -(-g.ci // lanes) * lanes, -(-g.co // lanes) * lanes
+    tiles = -(-g.oh // 2) * -(-g.ow // 2)
+    return tiles >= 9 and g.oh * g.ow * 9 * g.ci * g.co > 1.3 * tiles * (16 * g.ci * co + _TRANSFORM * (ci + co))
+
+
 def choose(g, float64=False):
     """The number of the algorithm that is fastest for a geometry."""
     if g.groups == g.ci and g.groups > 1:
         return _DEPTHWISE
     if g.kh == g.kw == g.sh == g.sw == g.groups == 1 and g.top == g.left == 0 and (g.oh, g.ow) == (g.ih, g.iw):
         return _POINTWISE
+    if g.plain_3x3 and _winograd_pays(g, float64):
+        return _WINOGRAD
     if g.groups == 1 and g.ow < 4 and g.kh > 0:
         return _IM2COL
     if g.groups == 1 and g.dw == 1 and g.co % _WIDTHS["float64" if float64 else "float32"]:
@@ -163,7 +175,7 @@ def usable(where, g, algorithm, float64):
         and not (g.kh == g.kw == g.sh == g.sw == g.groups == 1 and (g.oh, g.ow, g.top, g.left) == (g.ih, g.iw, 0, 0))
     ):
         raise ValueError(f"{where}: algorithm 'pointwise' is for kernels of 1x1 with stride 1, no padding, groups=1")
-    if code == _WINOGRAD and not g.small_taps:
+    if code == _WINOGRAD and not g.plain_3x3:
         raise ValueError(
             f"{where}: algorithm 'winograd' is for kernels of 3x3 with stride 1, dilation_rate 1 and groups=1, got "
             f"{g.kh}x{g.kw} with strides {(g.sh, g.sw)}, dilation_rate {(g.dh, g.dw)} and groups={g.groups}"
