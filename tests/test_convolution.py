@@ -292,6 +292,37 @@ def test_compiled(case, function):
     assert found[0].shape == dx.shape and found[1].shape == dw.shape and found[2].shape == db.shape
 
 
+@pytest.mark.parametrize("function", [None, ops.relu, ops.tanh])
+def test_compiled_winograd(function):
+    """With a bias, activations and their gradients joined to it: the same as the direct algorithm."""
+    case = (3, 7, 6, 17, 3, 3, 20, 1, (1, 0, 0, 2), 1, 1)
+    x, w, bias, _, g, _ = make(case, np.float64)
+    w2 = np.random.RandomState(5).standard_normal((3, 3, g.co, 16)) / 10
+    results = []
+    for algorithm in ("winograd", "direct"):
+
+        def net(x, w, bias, w2, algorithm=algorithm):
+            x = x if function is None else function(x)
+            y = ops.add(ops.conv(x, w, padding=((1, 0), (0, 2)), algorithm=algorithm), bias)
+            return ops.conv(y if function is None else function(y), w2, padding="same", algorithm=algorithm)
+
+        up = np.random.RandomState(6).standard_normal((len(x), g.oh, g.ow, 16))
+        results.append(compile_and_run(net, [x, w, bias, w2], [True, False, False, False], up))
+    (y, found), (z, plain) = results
+    for a, b in zip((y, *found), (z, *plain), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-11)
+
+
+def test_choice():
+    """Winograd's algorithm where there are channels and pixels to repay its transforms."""
+    g = lambda h, ci, co, **more: cv.Geometry(h, h, ci, h, h, co, 3, 3, **{"top": 1, "left": 1, **more})  # noqa: E731
+    for size, ci, co in ((32, 32, 32), (16, 32, 64), (16, 64, 64), (32, 16, 16), (16, 32, 32), (8, 64, 64)):
+        for float64 in (False, True):
+            assert cv.choose(g(size, ci, co), float64) == cv._WINOGRAD
+    for other in (g(32, 3, 32), g(32, 32, 1), g(4, 64, 64), g(32, 32, 32, sh=2, sw=2), g(32, 64, 64, groups=2)):
+        assert cv.choose(other) != cv._WINOGRAD
+
+
 def test_layer_errors():
     x = np.zeros((1, 4, 4, 2), np.float32)
     for call, words in [

@@ -15,8 +15,8 @@
  * The gradient by the kernel is the transpose: sum over tiles of V^T (A dy A^T), then G^T . G.
  *
  * Accuracy: sums of neighbours are rounded before they are multiplied, but chains of additions are nine times shorter:
- * the error against the sum of |x| |w| of the pixels of the tile is that of CONV_DIRECT (1 to 2 epsilon at most, 0.1 to
- * 0.2 in the mean). It is an error of the tile, though: a pixel among far larger ones has theirs, and an infinity or NaN
+ * the error against the sum of |x| |w| of the pixels of the tile is that of CONV_DIRECT (1 to 4 epsilon at most, 0.1 to
+ * 0.25 in the mean). It is an error of the tile, though: a pixel among far larger ones has theirs, and an infinity or NaN
  * reaches all four pixels of the tile.
  */
 
