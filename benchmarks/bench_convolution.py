@@ -4,7 +4,8 @@
 
 fastnn and torch (channels last, and NCHW) take turns within each round; the best round of each counts. "ratio" is
 torch's better layout over ours: above 1 we are faster. Without torch only our figures are shown. `--algorithms` times
-each of our algorithms instead.
+each of our algorithms instead. GFLOP/s are those of the plain sums; Winograd's algorithm makes fewer multiplications,
+and may pass the peak.
 """
 
 import argparse
@@ -115,7 +116,7 @@ def convolutions(peak):
 
             if ARGS.algorithms:
                 calls = {}
-                for name in (None, "im2col", "pointwise", "direct", "direct_small"):
+                for name in (None, "im2col", "pointwise", "direct", "direct_small", "winograd"):
                     try:
                         ours(kind, name)()
                     except ValueError:

@@ -86,7 +86,12 @@ CASES = [
     (2, 6, 6, 2, 2, 2, 3, 4, "valid", 1, 1),
     (2, 6, 10, 80, 3, 3, 80, 1, "same", 1, 1),
     (1, 5, 9, 200, 3, 3, 130, 1, "same", 1, 1),
+    (2, 3, 3, 18, 3, 3, 20, 1, "valid", 1, 1),
+    (2, 7, 5, 17, 3, 3, 33, 1, (2, 0, 1, 3), 1, 1),
+    (5, 16, 16, 16, 3, 3, 32, 1, "same", 1, 1),
+    (2, 9, 8, 16, 5, 5, 17, 2, "same", 1, 1),
     (0, 6, 6, 2, 2, 2, 3, 1, "valid", 1, 1),
+    (0, 6, 6, 2, 3, 3, 3, 1, "valid", 1, 1),
 ]
 
 
@@ -108,7 +113,7 @@ def algorithms(g):
         try:
             cv.usable("test", g, name, False)
         except ValueError:
-            assert code in (cv._POINTWISE, cv._DEPTHWISE)
+            assert code in (cv._POINTWISE, cv._DEPTHWISE, cv._WINOGRAD)
         else:
             yield name
     yield None
@@ -187,6 +192,55 @@ def test_kernels_are_gradients_of_each_other():
             np.testing.assert_allclose((values[0] - values[1]) / 2e-5, (direction * gradient).sum(), rtol=1e-6)
 
 
+WINOGRAD_SIZES = [
+    (n, h, w, ci, co, padding)
+    for h in range(1, 10)
+    for n, w, ci, co in ((1, h, 3, 16), (3, 10 - h, 17, 1), (2, 2 * h, 16, 33), (1, 5, 1, 17))
+    for padding in ("same", "valid", (1, 0, 0, 2), (0, 3, 2, 0))
+]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_winograd(dtype):
+    """Errors are measured on the sums of the terms' sizes: a few roundings."""
+    worst = dict.fromkeys(("y", "dx", "dw", "db"), 0.0)
+    for n, h, w_, ci, co, padding in WINOGRAD_SIZES:
+        try:
+            x, w, bias, dy, g, options = make((n, h, w_, ci, 3, 3, co, 1, padding, 1, 1), dtype, h)
+        except ValueError:
+            continue
+        y = cv.conv2d(x, w, bias, algorithm="winograd", **options)
+        dx = cv.conv2d_grad_input(dy, w, x.shape, algorithm="winograd", **options)
+        dw, db = cv.conv2d_grad_kernel(x, dy, (3, 3), algorithm="winograd", **options)
+        sizes = (abs(x), abs(w), abs(dy), g)
+        wanted = (reference(x, w, bias, g), *reference_gradients(x, w, dy, g))
+        scales = (reference(abs(x), abs(w), abs(bias), g), *reference_gradients(*sizes))
+        for name, a, b, scale in zip(worst, (y, dx, dw, db), wanted, scales, strict=True):
+            assert a.shape == b.shape
+            # where only a few terms meet, the other pixels of the tile set the size of the error
+            worst[name] = max(worst[name], float((abs(a - b) / (scale + scale.mean())).max()))
+    epsilon = np.finfo(dtype).eps
+    for name, error in worst.items():
+        assert error < 8 * epsilon, (name, error / epsilon)
+
+
+def test_winograd_central_differences():
+    x, w, _, dy, _, options = make((2, 5, 7, 3, 3, 3, 4, 1, (1, 2, 0, 1), 1, 1), np.float64)
+    options["algorithm"] = "winograd"
+    dx = cv.conv2d_grad_input(dy, w, x.shape, **options)
+    dw, _ = cv.conv2d_grad_kernel(x, dy, w.shape[:2], **options)
+    rng = np.random.RandomState(1)
+    for array, gradient in ((x, dx), (w, dw)):
+        direction = rng.standard_normal(array.shape)
+        kept = array.copy()
+        values = []
+        for step in (1e-5, -1e-5):
+            array[...] = kept + step * direction
+            values.append(float((cv.conv2d(x, w, **options) * dy).sum()))
+        array[...] = kept
+        np.testing.assert_allclose((values[0] - values[1]) / 2e-5, (direction * gradient).sum(), rtol=1e-6)
+
+
 def test_errors():
     x, w = np.zeros((2, 5, 6, 4), np.float32), np.zeros((3, 3, 4, 8), np.float32)
     for call, words in [
@@ -199,7 +253,11 @@ def test_errors():
         (lambda: cv.conv2d(x, w, groups=3), "groups"),
         (lambda: cv.conv2d(x, w, algorithm="pointwise"), "pointwise"),
         (lambda: cv.conv2d(x, w, algorithm="depthwise"), "depthwise"),
-        (lambda: cv.conv2d(x, w, algorithm="winograd"), "algorithm"),
+        (lambda: cv.conv2d(x, w, algorithm="fft"), "algorithm"),
+        (lambda: cv.conv2d(x, w, strides=2, algorithm="winograd"), "winograd.*stride 1"),
+        (lambda: cv.conv2d(x, w[:2], algorithm="winograd"), "winograd.*2x3"),
+        (lambda: cv.conv2d_grad_input(x, w, (2, 12, 14, 4), 2, algorithm="winograd"), "winograd.*stride 1"),
+        (lambda: cv.conv2d_grad_kernel(x, x, (1, 1), algorithm="winograd"), "winograd.*1x1"),
         (lambda: cv.conv2d(x, w, activation="sine"), "activation"),
         (lambda: cv.conv2d(x[0], w), "images"),
         (lambda: cv.conv2d(x, w, out=np.zeros((2, 3, 4, 9), np.float32)), "shape"),
@@ -232,6 +290,37 @@ def test_compiled(case, function):
         np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-11)
     dx, dw, db = reference_gradients(np.tanh(x), w, np.zeros((len(x), g.oh, g.ow, g.co)), g)
     assert found[0].shape == dx.shape and found[1].shape == dw.shape and found[2].shape == db.shape
+
+
+@pytest.mark.parametrize("function", [None, ops.relu, ops.tanh])
+def test_compiled_winograd(function):
+    """With a bias, activations and their gradients joined to it: the same as the direct algorithm."""
+    case = (3, 7, 6, 17, 3, 3, 20, 1, (1, 0, 0, 2), 1, 1)
+    x, w, bias, _, g, _ = make(case, np.float64)
+    w2 = np.random.RandomState(5).standard_normal((3, 3, g.co, 16)) / 10
+    results = []
+    for algorithm in ("winograd", "direct"):
+
+        def net(x, w, bias, w2, algorithm=algorithm):
+            x = x if function is None else function(x)
+            y = ops.add(ops.conv(x, w, padding=((1, 0), (0, 2)), algorithm=algorithm), bias)
+            return ops.conv(y if function is None else function(y), w2, padding="same", algorithm=algorithm)
+
+        up = np.random.RandomState(6).standard_normal((len(x), g.oh, g.ow, 16))
+        results.append(compile_and_run(net, [x, w, bias, w2], [True, False, False, False], up))
+    (y, found), (z, plain) = results
+    for a, b in zip((y, *found), (z, *plain), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-11)
+
+
+def test_choice():
+    """Winograd's algorithm where there are channels and pixels to repay its transforms."""
+    g = lambda h, ci, co, **more: cv.Geometry(h, h, ci, h, h, co, 3, 3, **{"top": 1, "left": 1, **more})  # noqa: E731
+    for size, ci, co in ((32, 32, 32), (16, 32, 64), (16, 64, 64), (32, 16, 16), (16, 32, 32), (8, 64, 64)):
+        for float64 in (False, True):
+            assert cv.choose(g(size, ci, co), float64) == cv._WINOGRAD
+    for other in (g(32, 3, 32), g(32, 32, 1), g(4, 64, 64), g(32, 32, 32, sh=2, sw=2), g(32, 64, 64, groups=2)):
+        assert cv.choose(other) != cv._WINOGRAD
 
 
 def test_layer_errors():

@@ -142,6 +142,8 @@ static size_t conv2d_parts_scratch(const fn_op *op, const fn_step *step)
 {
     (void)step;
     const conv c = conv_of(op);
+    if (c.algorithm == CONV_WINOGRAD)
+        return winograd_sum_elements(&c) * sizeof(real);
     const conv_sum_block block = conv_sum_blocks(&c);
     const int64_t ld = c.vectors * VL;
     const int64_t rows = c.algorithm == CONV_POINTWISE ? CONV_SUM_PIXELS : block.rows * block.groups;
@@ -275,7 +277,9 @@ static void conv2d_parts(const fn_op *op, const fn_step *step, int64_t lo, int64
     for (int64_t j = lo; j < hi; j++) {
         const int64_t n0 = images * j / parts, n1 = images * (j + 1) / parts;
         real *dw = (real *)op->p[0] + j * (kernel + c.co);
-        if (c.algorithm == CONV_POINTWISE) { /* the pixels of all images are one row */
+        if (c.algorithm == CONV_WINOGRAD) {
+            winograd_sum(&c, op->p[2], n0, n1, dw, dw + kernel, scratch);
+        } else if (c.algorithm == CONV_POINTWISE) { /* the pixels of all images are one row */
             conv row = c;
             const int64_t pixels = c.oh * c.ow;
             row.x = c.x + n0 * pixels * c.ci;

@@ -23,11 +23,12 @@
  *   CONV_DIRECT     patches are read where they are, in images copied once with their zeros around (if there are any)
  *   CONV_SMALL      the same for few filters: a row of the product is several neighbouring pixels, so that vectors fill
  *   CONV_DEPTHWISE  one channel a group: vectors run along the channels
+ *   CONV_WINOGRAD   3x3, stride 1, one group: 16 multiplications for 36. conv2d takes W from conv2d_winograd_kernel
  */
 #include "conv_tile.inc.c"
 
 enum { CONV_SPREAD = 3 * VL }; /* most columns of a spread row */
-enum { CONV_IM2COL = 1, CONV_POINTWISE, CONV_DIRECT, CONV_SMALL, CONV_DEPTHWISE };
+enum { CONV_IM2COL = 1, CONV_POINTWISE, CONV_DIRECT, CONV_SMALL, CONV_DEPTHWISE, CONV_WINOGRAD };
 
 typedef struct {
     const real *x, *w, *bias, *s;
@@ -164,6 +165,7 @@ static gemm conv_epilogue(const conv *c)
 #include "conv_direct.inc.c"
 #include "conv_im2col.inc.c"
 #include "conv_depthwise.inc.c"
+#include "conv_winograd.inc.c"
 #include "conv_gradient.inc.c"
 
 /* ---- conv2d ----
@@ -178,6 +180,8 @@ static size_t conv2d_scratch(const fn_op *op, const fn_step *step)
     (void)step;
     if (c.algorithm == CONV_IM2COL || c.algorithm == CONV_POINTWISE)
         n = conv_im2col_elements(&c);
+    else if (c.algorithm == CONV_WINOGRAD)
+        n = winograd_elements(&c, 0);
     else if (c.algorithm != CONV_DEPTHWISE)
         n += (size_t)(c.groups * c.k * c.vectors * VL);
     return (n + 4 * VL) * sizeof(real);
@@ -201,12 +205,14 @@ static void conv2d(const fn_op *op, const fn_step *step, int64_t lo, int64_t hi,
     case CONV_DIRECT:
     case CONV_SMALL: conv_direct(&c, n0, n1, scratch); break;
     case CONV_DEPTHWISE: conv_depthwise(&c, n0, n1, scratch); break;
+    case CONV_WINOGRAD: conv_winograd(&c, n0, n1, scratch); break;
     default: conv_im2col(&c, n0, n1, scratch);
     }
 }
 
 #define FN_CONVOLUTION_KERNELS(X)                                                       \
     X(conv2d, FN_SPLIT_ROWS, fn_row_tasks, conv2d_scratch, conv2d)                      \
+    X(conv2d_winograd_kernel, FN_SPLIT_BLOCKS, conv2d_winograd_kernel_tasks, NULL, conv2d_winograd_kernel) \
     X(conv2d_flip, FN_SPLIT_BLOCKS, conv2d_flip_tasks, NULL, conv2d_flip)               \
     X(conv2d_scatter, FN_SPLIT_ROWS, fn_row_tasks, conv2d_scatter_scratch, conv2d_scatter)   \
     X(conv2d_parts, FN_SPLIT_BLOCKS, conv2d_parts_tasks, conv2d_parts_scratch, conv2d_parts) \

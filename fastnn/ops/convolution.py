@@ -55,8 +55,8 @@ class Conv2D(_Convolution):
         g, code = self._plan(outs[0].dtype)
         activation, alpha = (ACTIVATIONS[self.activation[0]], self.activation[1]) if self.activation else (0, 0.0)
         bias = ins[2] if self.bias else None
-        cv.emit_forward(b.run, outs[0], ins[0], ins[1], bias, None, _images(ins[0].shape), g, code,
-                        is_batched(ins[0].shape), activation, 0, alpha)  # fmt: skip
+        cv.emit_forward(b.run, b.temporary, outs[0], ins[0], ins[1], bias, None, _images(ins[0].shape), g, code,
+                        is_batched(ins[0].shape), outs[0].dtype, activation, 0, alpha)  # fmt: skip
 
 
 @register
@@ -81,7 +81,8 @@ class Conv2DGradInput(_Convolution):
                 make(Conv2DGradKernel(self.geometry, self.algorithm), d, dy)[0])  # fmt: skip
 
     def lower(self, b, outs, ins):
-        g = Geometry(*self.geometry).covered()
+        g = Geometry(*self.geometry)
+        g = g.covered() if self.algorithm is None else g
         code, alpha = (ACTIVATIONS[self.grad[0]], self.grad[1]) if self.grad else (0, 0.0)
         algorithm = cv.ALGORITHMS.get(self.algorithm, self.algorithm)
         cv.emit_grad_input(b.run, b.temporary, outs[0], ins[0], ins[1], ins[2] if self.grad else None,
