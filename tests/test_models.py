@@ -347,7 +347,7 @@ def test_weights_are_set_whole_or_not_at_all(x):
     (lambda: layers.Add()([Input((4,)), Input((5,))]), "do not fit|shape"),
     (lambda: Dense(3)(Input(())), "at least one dimension"),
     (lambda: Input(), "shape is needed"),
-    (lambda: Input((None, 3)), "known sizes"),
+    (lambda: Input((-1, 3)), "sizes or None"),
     (lambda: Model((i := Input((4,))), Dense(3, name="d")(Dense(4, name="d")(i))), "named 'd'"),
     (lambda: Sequential([Input((4,)), layers.Reshape((3,))]), "cannot"),
 ])  # fmt: skip
