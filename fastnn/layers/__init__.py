@@ -1,194 +1,57 @@
-"""Layers, under Keras' names. To add one: a class here or in a module of its family, and its name below."""
+"""Layers, under Keras' names. To add one: a class in the module of its family, and its name below."""
 
-from fastnn.layers.activation import ELU, LeakyReLU, Maxout, PReLU, ReLU, Softmax
-from fastnn.layers.attention import AdditiveAttention, Attention, MultiHeadAttention
-from fastnn.layers.augmentation import (
-    MixUp,
-    RandomBrightness,
-    RandomContrast,
-    RandomCrop,
-    RandomErasing,
-    RandomFlip,
-    RandomRotation,
-    RandomTranslation,
-    RandomZoom,
-)
-from fastnn.layers.convolution import (
-    Conv1D,
-    Conv1DTranspose,
-    Conv2D,
-    Conv2DTranspose,
-    DepthwiseConv1D,
-    DepthwiseConv2D,
-    SeparableConv1D,
-    SeparableConv2D,
-)
-from fastnn.layers.core import (
-    Activation,
-    ActivityRegularization,
-    Dense,
-    Dropout,
-    Flatten,
-    GaussianNoise,
-    Input,
-    InputLayer,
-    Lambda,
-    Permute,
-    RepeatVector,
-    Reshape,
-)
-from fastnn.layers.embedding import Embedding, Masking
-from fastnn.layers.layer import Layer
-from fastnn.layers.merging import (
-    Add,
-    Average,
-    Concatenate,
-    Dot,
-    Maximum,
-    Minimum,
-    Multiply,
-    Subtract,
-    add,
-    average,
-    concatenate,
-    dot,
-    maximum,
-    minimum,
-    multiply,
-    subtract,
-)
-from fastnn.layers.noise import AlphaDropout, GaussianDropout
-from fastnn.layers.normalization import BatchNormalization, GroupNormalization, LayerNormalization
-from fastnn.layers.pooling import (
-    AveragePooling1D,
-    AveragePooling2D,
-    AvgPool1D,
-    AvgPool2D,
-    GlobalAveragePooling1D,
-    GlobalAveragePooling2D,
-    GlobalAvgPool1D,
-    GlobalAvgPool2D,
-    GlobalMaxPool1D,
-    GlobalMaxPool2D,
-    GlobalMaxPooling1D,
-    GlobalMaxPooling2D,
-    MaxPool1D,
-    MaxPool2D,
-    MaxPooling1D,
-    MaxPooling2D,
-)
-from fastnn.layers.preprocessing import CenterCrop, Normalization, Rescaling, Resizing
-from fastnn.layers.recurrent import GRU, LSTM, Jordan, SimpleRNN
-from fastnn.layers.reshaping import (
-    Cropping1D,
-    Cropping2D,
-    SpatialDropout1D,
-    SpatialDropout2D,
-    UpSampling1D,
-    UpSampling2D,
-    ZeroPadding1D,
-    ZeroPadding2D,
-)
-from fastnn.layers.wrappers import Bidirectional, TimeDistributed
+import importlib
 
-__all__ = [
-    "ELU",
-    "GRU",
-    "LSTM",
-    "Activation",
-    "ActivityRegularization",
-    "Add",
-    "AdditiveAttention",
-    "AlphaDropout",
-    "Attention",
-    "Average",
-    "AveragePooling1D",
-    "AveragePooling2D",
-    "AvgPool1D",
-    "AvgPool2D",
-    "BatchNormalization",
-    "Bidirectional",
-    "CenterCrop",
-    "Concatenate",
-    "Conv1D",
-    "Conv1DTranspose",
-    "Conv2D",
-    "Conv2DTranspose",
-    "Cropping1D",
-    "Cropping2D",
-    "Dense",
-    "DepthwiseConv1D",
-    "DepthwiseConv2D",
-    "Dot",
-    "Dropout",
-    "Embedding",
-    "Flatten",
-    "GaussianDropout",
-    "GaussianNoise",
-    "GlobalAveragePooling1D",
-    "GlobalAveragePooling2D",
-    "GlobalAvgPool1D",
-    "GlobalAvgPool2D",
-    "GlobalMaxPool1D",
-    "GlobalMaxPool2D",
-    "GlobalMaxPooling1D",
-    "GlobalMaxPooling2D",
-    "GroupNormalization",
-    "Input",
-    "InputLayer",
-    "Jordan",
-    "Lambda",
-    "Layer",
-    "LayerNormalization",
-    "LeakyReLU",
-    "Masking",
-    "MaxPool1D",
-    "MaxPool2D",
-    "MaxPooling1D",
-    "MaxPooling2D",
-    "Maximum",
-    "Maxout",
-    "Minimum",
-    "MixUp",
-    "MultiHeadAttention",
-    "Multiply",
-    "Normalization",
-    "PReLU",
-    "Permute",
-    "RandomBrightness",
-    "RandomContrast",
-    "RandomCrop",
-    "RandomErasing",
-    "RandomFlip",
-    "RandomRotation",
-    "RandomTranslation",
-    "RandomZoom",
-    "ReLU",
-    "RepeatVector",
-    "Rescaling",
-    "Reshape",
-    "Resizing",
-    "SeparableConv1D",
-    "SeparableConv2D",
-    "SimpleRNN",
-    "Softmax",
-    "SpatialDropout1D",
-    "SpatialDropout2D",
-    "Subtract",
-    "TimeDistributed",
-    "UpSampling1D",
-    "UpSampling2D",
-    "ZeroPadding1D",
-    "ZeroPadding2D",
-    "add",
-    "average",
-    "concatenate",
-    "dot",
-    "maximum",
-    "minimum",
-    "multiply",
-    "subtract",
-]  # fmt: skip
+#: The names and the modules they live in, imported when first asked for: `import fastnn` stays quick.
+_FAMILIES = {
+    "activation": "ELU LeakyReLU Maxout PReLU ReLU Softmax",
+    "attention": "AdditiveAttention Attention MultiHeadAttention",
+    "augmentation": (
+        "MixUp RandomBrightness RandomContrast RandomCrop RandomErasing RandomFlip RandomRotation RandomTranslation "
+        "RandomZoom"
+    ),
+    "convolution": (
+        "Conv1D Conv1DTranspose Conv2D Conv2DTranspose DepthwiseConv1D DepthwiseConv2D SeparableConv1D SeparableConv2D"
+    ),
+    "core": (
+        "Activation ActivityRegularization Dense Dropout Flatten GaussianNoise Input InputLayer Lambda Permute "
+        "RepeatVector Reshape"
+    ),
+    "embedding": "Embedding Masking",
+    "layer": "Layer",
+    "merging": (
+        "Add Average Concatenate Dot Maximum Minimum Multiply Subtract add average concatenate dot maximum minimum "
+        "multiply subtract"
+    ),
+    "noise": "AlphaDropout GaussianDropout",
+    "normalization": "BatchNormalization GroupNormalization LayerNormalization",
+    "pooling": (
+        "AveragePooling1D AveragePooling2D AvgPool1D AvgPool2D GlobalAveragePooling1D GlobalAveragePooling2D "
+        "GlobalAvgPool1D GlobalAvgPool2D GlobalMaxPool1D GlobalMaxPool2D GlobalMaxPooling1D GlobalMaxPooling2D "
+        "MaxPool1D MaxPool2D MaxPooling1D MaxPooling2D"
+    ),
+    "preprocessing": "CenterCrop Normalization Rescaling Resizing",
+    "recurrent": "GRU LSTM Jordan SimpleRNN",
+    "reshaping": (
+        "Cropping1D Cropping2D SpatialDropout1D SpatialDropout2D UpSampling1D UpSampling2D ZeroPadding1D ZeroPadding2D"
+    ),
+    "wrappers": "Bidirectional TimeDistributed",
+}
+_MODULE_OF = {name: module for module, names in _FAMILIES.items() for name in names.split()}
+
+__all__ = sorted([*_MODULE_OF, "deserialize", "serialize"])
+
+
+def __getattr__(name):
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module 'fastnn.layers' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"fastnn.layers.{_MODULE_OF[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__():
+    return sorted({*globals(), *__all__})
 
 
 def deserialize(config, custom_objects=None):
