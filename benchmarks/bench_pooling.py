@@ -137,15 +137,16 @@ def norms(torch):
 
 
 def medians(functions, rounds):
-    """Median seconds of each function, measured in turn, in batches of about a millisecond."""
+    """Median seconds of each function, measured in turn, in batches of about a millisecond behind a call to warm up."""
     repeats, times = [], [[] for _ in functions]
     for f in functions:
         f()
         start = time.perf_counter()
         f()
-        repeats.append(max(1, int(1e-3 / max(time.perf_counter() - start, 1e-7))))
+        repeats.append(max(3, int(1e-3 / max(time.perf_counter() - start, 1e-7))))
     for _ in range(rounds):
         for f, n, found in zip(functions, repeats, times, strict=True):
+            f()
             start = time.perf_counter()
             for _ in range(n):
                 f()

@@ -464,6 +464,27 @@ FN_INLINE void pool_grad_two_row(const pool *p, const pool_spread *k, int kind, 
         }
 }
 
+/* ---- the largest's gradient, windows that overlap, few channels ---- */
+
+/* Element by element, added where the index says: up to half a vector of channels this is less work than asking each
+ * pixel for all its windows. The terms of an element come in the same order. */
+static void pool_scatter(const pool *p, int64_t n0, int64_t n1)
+{
+    int64_t offset[256];
+    for (int64_t t = 0; t < p->kh * p->kw; t++)
+        offset[t] = (t / p->kw * p->iw + t % p->kw) * p->c;
+    const uint8_t *index = p->index;
+    memset(p->dx + n0 * p->ih * p->iw * p->c, 0, (size_t)((n1 - n0) * p->ih * p->iw * p->c) * sizeof(real));
+    int64_t at = n0 * p->oh * p->ow * p->c;
+    for (int64_t n = n0; n < n1; n++)
+        for (int64_t a = 0; a < p->oh; a++)
+            for (int64_t b = 0; b < p->ow; b++) {
+                real *to = p->dx + ((n * p->ih + a * p->sh - p->top) * p->iw + b * p->sw - p->left) * p->c;
+                for (int64_t c = 0; c < p->c; c++, at++)
+                    to[offset[index[at]] + c] += p->s && !(p->s[at] > 0) ? 0 : p->dy[at];
+            }
+}
+
 FN_INLINE void pool_backward_images(const pool *p, int kind, int slope, int64_t n0, int64_t n1)
 {
     const pool_spread k = pool_spread_of(p);
@@ -497,7 +518,9 @@ FN_INLINE void pool_backward(const fn_op *op, int64_t lo, int64_t hi, int kind)
     p.s = kind == POOL_MAX && p.gradient ? op->p[3] : NULL;
     p.dx_end = p.dx + n1 * p.ih * p.iw * p.c;
     p.y_end = n1 * p.oh * p.ow * p.c;
-    if (!p.s)
+    if (kind == POOL_MAX && p.twos == 0 && !p.wide && 2 * p.c <= VL && (!p.s || p.gradient == FN_ACT_RELU))
+        pool_scatter(&p, n0, n1);
+    else if (!p.s)
         pool_backward_images(&p, kind, FN_ACT_NONE, n0, n1);
     else if (p.gradient == FN_ACT_RELU)
         pool_backward_images(&p, kind, FN_ACT_RELU, n0, n1);
