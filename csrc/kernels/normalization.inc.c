@@ -425,7 +425,8 @@ FN_INLINE void norm_block_grad(real *dx, const real *dy, const real *x, const re
 }
 
 FN_INLINE void norm_grad(real *dx, const real *dy, const real *x, const real *mean, const real *scale,
-                         const real *beta, const real *slope, const real *shift, int64_t rows, int64_t columns, int relu)
+                         const real *beta, const real *slope, const real *shift, int64_t rows, int64_t columns,
+                         int relu)
 {
     const int64_t block = norm_block(columns);
     for (int64_t r = 0; r < rows; r += block) {
