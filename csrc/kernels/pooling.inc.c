@@ -28,7 +28,7 @@ typedef struct {
     int gradient;
     real alpha;
     /* windows of 2x2, two apart: of `twos` columns in each row; `group` of them fill `lanes` of a vector of y, and two
-     * vectors of a row of x, the second of which begins at `second`. group is 0 unless a vector is wider than a pixel */
+     * vectors of a row of x, the second from `second`. group is 0 unless a vector is wider than a pixel */
     int64_t twos, group, lanes, second;
     int partial; /* some windows lie partly outside */
     const real *x, *x_end, *dy, *s; /* inputs; ends: of what this task may touch */
