@@ -216,12 +216,13 @@ def test_multiprocessing_fork(threads):
 # ---- Ctrl-C ----
 
 INTERRUPTED = """
-    import sys, time
+    import signal, sys
     import numpy as np
     import fastnn
     from fastnn.layers import Dense, Input
     from fastnn.models import Sequential
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs start with it ignored
     fastnn.set_num_threads(int(sys.argv[1]))
     rows, width = int(sys.argv[2]), int(sys.argv[3])
     model = Sequential([Input((64,)), Dense(width, activation="relu"), Dense(width, activation="relu"), Dense(1)])
