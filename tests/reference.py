@@ -216,6 +216,11 @@ def binary(c):
     c.put(0, y + c.matrix(0) if c.int(4) else y)
 
 
+@kernel("add_relu")
+def add_relu(c):
+    c.put(0, np.maximum(c.matrix(1) + c.matrix(2), 0))
+
+
 @kernel("where")
 def where(c):
     parts = [_operand(c, 1 + k, c.i[2 + k]) for k in range(3)]
