@@ -6,7 +6,7 @@
  *
  *   p  C, A, B, bias[n] or NULL, Z[m,n] or NULL: written with the value before the activation,
  *      S[m,n] or NULL: operand of the activation's gradient, column sums d[n] or NULL (tn only).
- *      Z and S have C's leading dimension. C overlaps no operand but Z and S, either of which it may be.
+ *      Z and S have C's leading dimension. C overlaps no operand but Z, which it may be.
  *   i  [0] m (nn, nt) or k (tn): the rows of A, those of one sample when batched   [1] n   [2] k (nn, nt) or m (tn)
  *      [3] lda  [4] ldb  [5] ldc   [6] add to C (0: C is not read)   [7] activation   [8] gradient of activation, of S
  *      [9] add to the column sums
