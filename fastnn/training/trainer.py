@@ -6,21 +6,20 @@ A call prepares arrays, finds or makes the compiled `Step` for them, and hands r
 
 import numpy as np
 
-from fastnn import _core, graph, ops
+from fastnn import _core, graph
 from fastnn.graph import Spec
-from fastnn.ops.core import make
-from fastnn.ops.image import take_samples
-from fastnn.ops.nn import MeanSeed
 from fastnn.training import data as adapters
+from fastnn.training.batches import Batches, is_batches, unpack
+from fastnn.training.criteria import Criteria
 from fastnn.training.data import Arrays
-from fastnn.training.step import DataForm, OptimizerState, RunningMean, Step
+from fastnn.training.step import DataForm, OptimizerState, Step
 from fastnn.utils import seeding, tree
 
 CHUNK_SECONDS = 0.05
 _PLANS = 8  # compiled steps kept
 
 
-class Trainer:
+class Trainer(Criteria):
     """Mixed into Model."""
 
     _quiet = frozenset(
@@ -99,159 +98,6 @@ class Trainer:
         if len(found) > 1:
             raise TypeError(f"model {self.name!r}: all layers must have one dtype, got {' and '.join(sorted(found))}")
         return found.pop() if found else self.dtype
-
-    # ---- losses and metrics ----
-
-    def _per_output(self, given, count, what):
-        """One entry for each output, from a single one, a list or a dict by output name."""
-        names = self.output_names
-        if isinstance(given, dict):
-            unknown = set(given) - set(names)
-            if unknown:
-                raise ValueError(f"compile: {what} names {sorted(unknown)}, but the outputs are {names}")
-            return [given.get(n) for n in names]
-        if isinstance(given, (list, tuple)):
-            if len(given) != count:
-                raise ValueError(f"compile: {what} must have one entry for each of {count} outputs, got {len(given)}")
-            return list(given)
-        return [given] * count
-
-    def _prepare_losses(self, targets, outputs):
-        from fastnn import losses as losses_module
-
-        if self._losses is None:
-            count, left = len(outputs), iter(targets)
-            self._losses = [
-                None if x is None else losses_module.resolve(x, next(left).shape, y_pred.shape)
-                for x, y_pred in zip(self._per_output(self.loss, count, "loss"), outputs, strict=True)
-            ]
-            weights = self._per_output(self._compile_loss_weights, count, "loss_weights")
-            self._loss_factors = [1.0 if f is None else float(f) for f in weights]
-            names = self.output_names
-            self._trackers = {
-                n: RunningMean(f"{n}_loss") for n, x in zip(names, self._losses, strict=False) if x is not None
-            }
-            self._penalty = RunningMean("penalty")
-            object.__setattr__(self, "_first_tracker", next(iter(self._trackers.values())).variable.value)
-        return self._losses
-
-    def _add_losses(self, targets, outputs, weights, trace):
-        """Traces the losses; pairs (tensor, gradient) for differentiation."""
-        found = self._prepare_losses(targets, outputs)
-        seeds, at = [], 0
-        for name, loss, factor, y_pred in zip(self.output_names, found, self._loss_factors, outputs, strict=True):
-            if loss is None:
-                continue
-            y, w = targets[at], weights[at]
-            at += 1
-            per_sample = loss.per_sample(y, y_pred)
-            if trace.mixture is not None:
-                per_sample = _mixed(per_sample, loss, y, y_pred, trace.mixture)
-            dtype = per_sample.dtype
-            if loss.reduction == "mean_with_sample_weight" and w is not None:
-                value = ops.divide(ops.sum(ops.multiply(per_sample, w)), ops.sum(w))
-                self._trackers[name].add_scalar(value)
-                seeds.append((value, graph.constant(np.full((), factor), dtype)))
-                continue
-            mean = loss.reduction != "sum"
-            weighted = per_sample if w is None else ops.multiply(per_sample, w)
-            if mean:
-                self._trackers[name].add(weighted)
-            else:
-                self._trackers[name].add_scalar(ops.sum(weighted))
-            seed = make(MeanSeed((None,), dtype, factor, mean), *([w] if w is not None else []))[0]
-            seeds.append((per_sample, seed))
-        penalties = list(trace.losses)
-        for v in self.trainable_weights:
-            if v.regularizer is not None:
-                penalties.append(v.regularizer(trace.leaf(v)))
-        self._has_penalty = bool(penalties)
-        if penalties:
-            total = penalties[0]
-            for p in penalties[1:]:
-                total = ops.add(total, p)
-            if total.shape != ():
-                total = ops.sum(total)
-            self._penalty.add_scalar(total)
-            seeds.append((total, graph.constant(np.ones(()), total.dtype)))
-        return seeds
-
-    def _prepare_metrics(self, targets, outputs):
-        """[(output position, name in logs, metric, weighted)], made when shapes are known."""
-        from fastnn import metrics as metrics_module
-
-        if self._metrics_made is not None:
-            return self._metrics_made
-        count, names = len(outputs), self.output_names
-        made = []
-        for given, weighted in zip(self._compile_metrics, (False, True), strict=True):
-            if given is None:
-                continue
-            if isinstance(given, dict):
-                lists = self._per_output(given, count, "metrics")
-            elif count > 1 and isinstance(given, (list, tuple)) and all(isinstance(g, (list, tuple)) for g in given):
-                lists = self._per_output(given, count, "metrics")
-            elif count > 1:
-                lists = self._per_output(given, count, "metrics")
-            else:
-                lists = [given]
-            at = 0
-            for j, wanted in enumerate(lists):
-                wanted = [] if wanted is None else wanted if isinstance(wanted, (list, tuple)) else [wanted]
-                if self._losses[j] is None:
-                    continue
-                for identifier in wanted:
-                    metric = metrics_module.resolve(
-                        identifier, targets[at].shape, targets[at].dtype, outputs[j].shape, self._losses[j]
-                    )
-                    label = metric.name if count == 1 else f"{names[j]}_{metric.name}"
-                    if weighted and any(label == known for _, _, known, _, _ in made):
-                        label = f"weighted_{metric.name}" if count == 1 else f"{names[j]}_weighted_{metric.name}"
-                    made.append((at, j, label, metric, weighted))
-                at += 1
-        self._metrics_made = made
-        return made
-
-    def _update_metrics(self, targets, outputs, weights):
-        for at, j, _, metric, weighted in self._prepare_metrics(targets, outputs):
-            w = weights[at] if weighted else None
-            metric.update_state(targets[at], outputs[j], **({"sample_weight": w} if w is not None else {}))
-
-    @property
-    def metrics(self):
-        """The compiled metrics."""
-        return [m for _, _, _, m, _ in self._metrics_made or ()]
-
-    @property
-    def metrics_names(self):
-        """Names of what evaluate() returns, in order."""
-        return list(self._logs())
-
-    def reset_metrics(self):
-        """Starts all running means anew."""
-        for tracker in (self._trackers or {}).values():
-            tracker.reset()
-        if self._trackers:
-            self._penalty.reset()
-        for m in self.metrics:
-            m.reset_state()
-
-    def _logs(self):
-        """Loss and metrics so far, by name."""
-        if not self._trackers:
-            return {}
-        parts = {n: t.result() for n, t in self._trackers.items()}
-        factors = [f for f, x in zip(self._loss_factors, self._losses, strict=True) if x is not None]
-        total = sum(f * v for f, v in zip(factors, parts.values(), strict=True))
-        if self._has_penalty:
-            total += self._penalty.result()
-        logs = {"loss": total}
-        if len(self._losses) > 1:
-            logs.update({f"{n}_loss": v for n, v in parts.items()})
-        for _, _, label, metric, _ in self._metrics_made or ():
-            value = metric.result()
-            logs[label] = float(value) if np.ndim(value) == 0 else np.asarray(value)
-        return logs
 
     # ---- steps ----
 
@@ -472,7 +318,7 @@ class Trainer:
         if epochs < 0 or initial_epoch < 0:
             raise ValueError(f"fit: epochs and initial_epoch must not be negative, got {epochs} and {initial_epoch}")
         batches, whole = None, self.optimizer.full_batch
-        if y is None and not isinstance(x, (np.ndarray, list, tuple, dict)) and x is not None and _is_batches(x):
+        if y is None and not isinstance(x, (np.ndarray, list, tuple, dict)) and x is not None and is_batches(x):
             batches = Batches(self, x, steps_per_epoch)
             validation = self._validation(validation_data)
             steps = steps_per_epoch or (len(x) if hasattr(x, "__len__") else None)
@@ -542,7 +388,7 @@ class Trainer:
     def _validation(self, given):
         if given is None:
             return None
-        if _is_batches(given):
+        if is_batches(given):
             return given
         if not isinstance(given, (tuple, list)) or len(given) not in (2, 3):
             raise ValueError("fit: validation_data must be (x, y), (x, y, sample_weight) or an iterable of batches")
@@ -589,7 +435,7 @@ class Trainer:
         from fastnn.callbacks import CallbackList
 
         self._need_compile("evaluate")
-        if y is None and x is not None and _is_batches(x):
+        if y is None and x is not None and is_batches(x):
             logs = self._evaluate(x, None, None, steps)
         else:
             arrays = self._dataset(x, y, sample_weight, "evaluate")
@@ -614,7 +460,7 @@ class Trainer:
         for number, part in enumerate(batches):
             if steps is not None and number >= steps:
                 break
-            x, y, w = _unpack(part)
+            x, y, w = unpack(part)
             arrays = self._dataset(x, y, w, "evaluate")
             self._test(arrays, arrays.rows)
 
@@ -641,8 +487,8 @@ class Trainer:
         """The model's outputs for x, as arrays."""
         from fastnn.callbacks import CallbackList
 
-        if not isinstance(x, (np.ndarray, list, tuple, dict)) and _is_batches(x):
-            parts = [self.predict_on_batch(_unpack(b)[0]) for b in x]
+        if not isinstance(x, (np.ndarray, list, tuple, dict)) and is_batches(x):
+            parts = [self.predict_on_batch(unpack(b)[0]) for b in x]
             packed = [np.concatenate(leaves) for leaves in zip(*map(tree.flatten, parts), strict=True)]
             return tree.pack(tree.map_leaves(lambda t: None, parts[0]), packed)
         xs = self._input_arrays(x, "predict")
@@ -858,54 +704,6 @@ class Trainer:
         return [(a, a.copy()) for a in arrays]
 
 
-class Batches:
-    """An epoch over an iterable of batches."""
-
-    def __init__(self, model, source, steps):
-        self.model, self.source, self.steps = model, source, steps
-        self.iterator = None
-
-    def epoch(self, list_of, begin=0):
-        """Trains on the batches of an epoch; the first `begin` of them have been trained on before."""
-        model = self.model
-        if self.iterator is None or self.steps is None:
-            self.iterator = iter(self.source)
-        number = 0
-        while self.steps is None or number < self.steps:
-            try:
-                x, y, w = _unpack(next(self.iterator))
-            except StopIteration:
-                self.iterator = None
-                if number == 0:
-                    raise ValueError(
-                        "fit: the iterable of batches gave none; pass one that can be iterated anew"
-                    ) from None
-                break
-            if number < begin:
-                number += 1
-                continue
-            list_of.on_train_batch_begin(number)
-            model.train_on_batch(x, y, w)
-            list_of.on_train_batch_end(number, model._logs())
-            number += 1
-        return model._logs()
-
-
-def _is_batches(x):
-    """Whether x is an iterable of batches, not data itself."""
-    if hasattr(x, "__array__") or isinstance(x, (list, tuple, dict, str)):
-        return False
-    return any(hasattr(x, name) for name in ("__next__", "__iter__", "__getitem__"))
-
-
-def _unpack(batch):
-    if not isinstance(batch, (tuple, list)):
-        return batch, None, None
-    if not 1 <= len(batch) <= 3:
-        raise ValueError(f"a batch must be x, (x, y) or (x, y, sample_weight), got {len(batch)} parts")
-    return (*batch, *(None,) * (3 - len(batch)))
-
-
 def _fewest_ids(nodes, tensor):
     """The smallest input_dim of the Embeddings among the nodes' layers that read a tensor."""
     found = []
@@ -920,15 +718,6 @@ def _fewest_ids(nodes, tensor):
 
 def _due(epoch, frequency):
     return (epoch + 1) in frequency if isinstance(frequency, (list, tuple, set)) else (epoch + 1) % frequency == 0
-
-
-def _mixed(per_sample, loss, y, y_pred, mixture):
-    """The loss of samples that were mixed: weight * loss(own target) + (1 - weight) * loss(the partner's target)."""
-    weight, partners = mixture
-    other = loss.per_sample(take_samples(y, partners), y_pred)
-    for _ in per_sample.shape[1:]:
-        weight = ops.expand_dims(weight, -1)
-    return ops.add(other, ops.multiply(weight, ops.subtract(per_sample, other)))
 
 
 def _slot(record):
