@@ -3,6 +3,7 @@
 Environment variables of the build:
   FASTNN_BUILD_ISA   comma-separated levels to compile (default: all this compiler knows): base,avx2,avx512
   FASTNN_SANITIZE    e.g. "address,undefined" or "thread": compile everything with these sanitizers
+  FASTNN_EMULATE_TILES  1: tiles (AMX) by plain C, to test what uses them on a processor with AVX512_BF16 but no tiles
 """
 
 import glob
@@ -25,6 +26,8 @@ CFLAGS = [
 SANITIZE = os.environ.get("FASTNN_SANITIZE", "")
 if SANITIZE:
     CFLAGS += ["-O1", "-g", "-fno-omit-frame-pointer", f"-fsanitize={SANITIZE}"]
+if os.environ.get("FASTNN_EMULATE_TILES") == "1":
+    CFLAGS.append("-DFN_EMULATE_TILES")
 # No tables for unwinding through kernels, which call nothing that could want it: they are 3 % of the wheel.
 KERNEL_FLAGS = [] if SANITIZE else ["-fno-asynchronous-unwind-tables"]
 LDFLAGS = ["-pthread"] + ([f"-fsanitize={SANITIZE}"] if SANITIZE else [])

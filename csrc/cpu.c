@@ -8,6 +8,7 @@
 #include <unistd.h>
 #ifdef __linux__
 #include <sched.h>
+#include <sys/syscall.h>
 #endif
 #if defined(__APPLE__)
 #include <sys/sysctl.h>
@@ -25,9 +26,30 @@ static uint64_t xgetbv0(void)
     return (uint64_t)hi << 32 | lo;
 }
 
-int fn_cpu_isa(void)
+int fn_cpu_pairs(void)
 {
     unsigned a, b, c, d;
+    const unsigned avx512_bf16 = 1u << 5;
+    return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & avx512_bf16) != 0;
+}
+
+/* Asks the kernel, once per process and before there are threads, to let it use tiles. */
+static int tiles_permitted(void)
+{
+#if defined(FN_EMULATE_TILES)
+    return 1;
+#elif defined(__linux__) && defined(SYS_arch_prctl)
+    enum { ARCH_REQ_XCOMP_PERM = 0x1023, XTILEDATA = 18 };
+    return syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XTILEDATA) == 0;
+#else
+    return 0;
+#endif
+}
+
+static int detected_isa(int *tiles)
+{
+    unsigned a, b, c, d;
+    *tiles = FN_TILES_NONE;
     if (!__get_cpuid(1, &a, &b, &c, &d))
         return FN_ISA_BASE;
     const unsigned fma = 1u << 12, movbe = 1u << 22, osxsave = 1u << 27, avx = 1u << 28, f16c = 1u << 29;
@@ -43,10 +65,19 @@ int fn_cpu_isa(void)
     const unsigned all512 = f | dq | cd | bw | vl;
     if ((state & 0xe6) != 0xe6 || (b & all512) != all512)
         return FN_ISA_AVX2;
+#if !defined(FN_EMULATE_TILES)
     const unsigned bf16 = 1u << 22, tile = 1u << 24;
-    if ((state & 0x60000) != 0x60000 || (d & (bf16 | tile)) != (bf16 | tile))
+    if ((d & (bf16 | tile)) != (bf16 | tile))
         return FN_ISA_AVX512;
-    return FN_ISA_AMX;
+    if ((state & 0x60000) != 0x60000) {
+        *tiles = FN_TILES_REFUSED;
+        return FN_ISA_AVX512;
+    }
+#endif
+    if (!fn_cpu_pairs())
+        return FN_ISA_AVX512;
+    *tiles = tiles_permitted() ? FN_TILES_USABLE : FN_TILES_REFUSED;
+    return *tiles == FN_TILES_USABLE ? FN_ISA_AMX : FN_ISA_AVX512;
 }
 
 void fn_cpu_name(char *out, size_t size)
@@ -64,7 +95,12 @@ void fn_cpu_name(char *out, size_t size)
     snprintf(out, size, "%s", name + strspn(name, " "));
 }
 #else
-int fn_cpu_isa(void) { return FN_ISA_BASE; }
+int fn_cpu_pairs(void) { return 0; }
+static int detected_isa(int *tiles)
+{
+    *tiles = FN_TILES_NONE;
+    return FN_ISA_BASE;
+}
 void fn_cpu_name(char *out, size_t size)
 {
 #if defined(__APPLE__)
@@ -74,6 +110,21 @@ void fn_cpu_name(char *out, size_t size)
     snprintf(out, size, "unknown");
 }
 #endif
+
+static int isa_found = -1, tiles_found; /* set when the module is imported, by one thread */
+
+int fn_cpu_isa(void)
+{
+    if (isa_found < 0)
+        isa_found = detected_isa(&tiles_found);
+    return isa_found;
+}
+
+int fn_cpu_tiles(void)
+{
+    fn_cpu_isa();
+    return tiles_found;
+}
 
 #ifdef __linux__
 static int read_line(const char *path, char *out, int size)

@@ -17,6 +17,7 @@ const fn_table *fn_find_table(int isa, int float64)
     case FN_ISA_AVX2: return float64 ? &fn_table_avx2_f64 : &fn_table_avx2_f32;
 #endif
 #ifdef FN_HAVE_AVX512
+    case FN_ISA_AMX: /* the same kernels, which use tiles where they are told to */
     case FN_ISA_AVX512: return float64 ? &fn_table_avx512_f64 : &fn_table_avx512_f32;
 #endif
     default: return NULL;

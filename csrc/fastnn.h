@@ -15,6 +15,9 @@ typedef enum { FN_OK = 0, FN_ENOMEM, FN_EBUSY } fn_status;
 enum { FN_ISA_BASE, FN_ISA_AVX2, FN_ISA_AVX512, FN_ISA_AMX, FN_ISA_COUNT };
 extern const char *const fn_isa_names[FN_ISA_COUNT];
 int fn_cpu_isa(void);              /* the highest level this processor and kernel support */
+int fn_cpu_pairs(void);            /* whether vectors multiply pairs of bfloat16 (AVX512_BF16) */
+enum { FN_TILES_NONE, FN_TILES_REFUSED, FN_TILES_USABLE };
+int fn_cpu_tiles(void);            /* whether there are tiles (AMX), and the operating system lets us use them */
 int fn_cpu_count(void);            /* processors this process may use: affinity and container quota */
 int64_t fn_cpu_cache(int level);   /* bytes of the data cache at level 1, 2 or 3; 0 unknown */
 void fn_cpu_name(char *out, size_t size);

@@ -303,7 +303,7 @@ def _info(arguments):
 
     import numpy as np
 
-    from fastnn import _core
+    from fastnn import _core, precision
 
     cpu = _core.cpu()
     caches = ", ".join(f"L{level} {_size(size)}" for level, size in cpu["caches"].items() if size > 0)
@@ -319,6 +319,7 @@ def _info(arguments):
         "available": ", ".join(_core.isas()),
         "vector width": ", ".join(f"{width} {dtype}" for dtype, width in cpu["vector_width"].items()),
         "caches": caches or "unknown",
+        **{f"precision {level}": precision.describe(level) for level in precision.PARTS},
         "compiler": getattr(_core, "COMPILER", "unknown"),
         "kernels": len(_core.KERNELS),
     }

@@ -61,6 +61,8 @@ cdef extern from "fastnn.h" nogil:
 
     const char *fn_isa_names[4]
     int fn_cpu_isa() noexcept
+    int fn_cpu_pairs() noexcept
+    int fn_cpu_tiles() noexcept
     int fn_cpu_count() noexcept
     int64_t fn_cpu_cache(int level) noexcept
     void fn_cpu_name(char *out, size_t size) noexcept
@@ -95,6 +97,7 @@ COMPILER = FN_COMPILER.decode()
 # ---- the choice of instruction set, once ----
 
 cdef const fn_table *TABLES[2]  # float32, float64
+cdef int LEVEL
 
 
 def _names(int highest):
@@ -102,6 +105,7 @@ def _names(int highest):
 
 
 cdef void _choose() except *:
+    global LEVEL
     cdef int best = fn_cpu_isa(), j
     usable = _names(best)
     asked = os.environ.get("FASTNN_ISA", "")
@@ -110,6 +114,7 @@ cdef void _choose() except *:
     name = asked or usable[-1]
     for j in range(FN_ISA_COUNT):
         if fn_isa_names[j].decode() == name:
+            LEVEL = j
             TABLES[0] = fn_find_table(j, 0)
             TABLES[1] = fn_find_table(j, 1)
 
@@ -124,8 +129,18 @@ ROWS, BLOCKS, SERIAL = 0, 1, 2  # fn_split
 
 
 def isa():
-    """Name of the instruction set in use: "base", "avx2" or "avx512"."""
-    return TABLES[0].isa.decode()
+    """Name of the instruction set in use: "base", "avx2", "avx512" or "amx"."""
+    return fn_isa_names[LEVEL].decode()
+
+
+def bfloat16_units():
+    """What multiplies bfloat16 here, at the level in use: {"vectors": bool, "tiles": bool, "refused": whether there
+    are tiles that the operating system keeps from us}."""
+    return {
+        "vectors": LEVEL >= FN_ISA_AVX512 and fn_cpu_pairs() != 0,
+        "tiles": LEVEL >= FN_ISA_AMX,
+        "refused": fn_cpu_tiles() == 1,
+    }
 
 
 def isas():

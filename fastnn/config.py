@@ -1,7 +1,8 @@
-"""Settings of the process: the default float type, epsilon, dtype policies."""
+"""Settings of the process: the default float type, epsilon, dtype policies, the precision of matrix products."""
 
 _floatx = "float32"
 _epsilon = 1e-7
+_matmul_precision = "highest"
 
 
 def floatx():
@@ -24,6 +25,27 @@ def set_epsilon(value):
     if not 0 < value < 1:
         raise ValueError(f"set_epsilon: value must be in (0, 1), got {value}")
     _epsilon = float(value)
+
+
+def matmul_precision():
+    """The precision of float32 matrix products where a model's `compile` names none; see `set_matmul_precision`."""
+    return _matmul_precision
+
+
+def set_matmul_precision(level):
+    """Sets how float32 matrix products are made, in models that are not compiled with a precision of their own.
+
+    "highest" (default): in float32. "high": three products of bfloat16 parts, 2^-15 of |a||b| off at most. "medium":
+    one product of operands rounded to bfloat16, 2^-7 off at most. "highest_split": six products of bfloat16 parts, as
+    accurate as float32. Sums are float32 always. Anything but "highest" is a permission, taken where this processor
+    gains by it: `fastnn info` says what runs. With "high" and "highest_split" parts below 2^-126 count as 0, and blocks
+    of the result that are not finite are made again in float32; with "medium" numbers above 3.39e38 become infinite.
+    """
+    from fastnn import graph, precision
+
+    global _matmul_precision
+    _matmul_precision = precision.check(level, "set_matmul_precision")
+    graph.touch()  # plans were made at the old level
 
 
 def image_data_format():

@@ -13,6 +13,8 @@
  *      [10] products (0 is 1), the elements from each to the next in [11] A, [12] B, [13] C; without column sums
  *      [14] 1: each sample is a product (or [10] of them) of its own, [0] counts its rows, the samples are [15] A,
  *      [16] B, [17] C apart; a task is a sample
+ *      [18] 1, 2, 3: A and B may be split into so many parts of bfloat16 (see matmul_bfloat16.inc.c) where fn_cpu_pairs()
+ *      says that the processor multiplies them   [19] on tiles: where the level is FN_ISA_AMX
  *   f  [0] alpha of either activation
  *   split  FN_SPLIT_BLOCKS: blocks of C. nn and nt may be FN_SPLIT_ROWS: samples (rows when not batched).
  *
@@ -50,6 +52,7 @@ typedef struct {
     int64_t m, n, k, lda, ldb, ldc;
     int k_major, b_transposed, add, activation, gradient, add_sums;
     int same_bias; /* bias is one number: C is a column taken as a row */
+    int parts, tiled; /* of bfloat16 that operands are split into, 0: none; on tiles */
     real alpha;
 } gemm;
 
@@ -410,10 +413,18 @@ static void gemm_narrow(const gemm *p, int64_t r0, int64_t r1)
     }
 }
 
+#include "matmul_bfloat16.inc.c"
+
 /* Rows [r0, r1) and vectors of columns [v0, v1) of C; scratch holds gemm_scratch_elements. */
 static void gemm_block(const gemm *p, int64_t r0, int64_t r1, int64_t v0, int64_t v1, real *scratch)
 {
     const int64_t c0 = v0 * VL, c1 = gemm_min(p->n, v1 * VL), rows = r1 - r0, vectors = v1 - v0;
+#ifdef FN_PAIRS
+    if (gemm_in_parts(p)) {
+        (p->tiled ? gemm_tiled_block : gemm_rounded_block)(p, r0, r1, c0, c1, scratch);
+        return;
+    }
+#endif
     if (gemm_uses_dots(p)) {
         gemm_dots(p, r0, r1, c0, c1);
         return;
@@ -524,7 +535,7 @@ static gemm_grid gemm_make_grid(const gemm *p, const fn_op *op)
     gemm_grid g = {1, 1, op->i[10] > 1 ? op->i[10] : 1};
     if (p->m > GEMM_TASK_ROWS)
         g.row_tasks = gemm_up(p->m, GEMM_TASK_ROWS);
-    if (p->n > GEMM_COLUMNS * VL && !(p->m >= GEMM_TALL && p->n * p->k <= GEMM_K * GEMM_COLUMNS * VL / 2))
+    if (p->n > GEMM_COLUMNS * VL && !(p->parts == 0 && p->m >= GEMM_TALL && p->n * p->k <= GEMM_K * GEMM_COLUMNS * VL / 2))
         g.column_blocks = gemm_up(gemm_vectors(p), GEMM_COLUMNS);
     return g;
 }
@@ -547,7 +558,7 @@ static inline gemm gemm_of(const fn_op *op, const fn_step *step, int form)
         .s = op->i[8] ? op->p[5] : NULL, .sums = op->p[6],
         .m = form == GEMM_TN ? op->i[2] : rows, .n = op->i[1], .k = form == GEMM_TN ? rows : op->i[2],
         .lda = op->i[3], .ldb = op->i[4], .ldc = op->i[5], .k_major = form == GEMM_TN,
-        .b_transposed = form == GEMM_NT, .add = op->i[6] != 0, .activation = (int)op->i[7],
+        .b_transposed = form == GEMM_NT, .parts = (int)op->i[18], .tiled = op->i[19] != 0, .add = op->i[6] != 0, .activation = (int)op->i[7],
         .gradient = (int)op->i[8], .add_sums = op->i[9] != 0, .alpha = (real)op->f[0],
     };
 }

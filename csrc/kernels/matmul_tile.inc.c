@@ -22,8 +22,15 @@ typedef void gemm_tile_fn(const gemm_tile *t);
 
 enum { GEMM_TILE_VECS = 32 }; /* at least the vectors of any tile */
 
-FN_INLINE void gemm_tile_body(const int R, const int NV, const int k_major, const gemm_tile *t)
+/* With `pairs`, elements of A and B are pairs of bfloat16 and k counts pairs; C, start and gate are as ever. */
+FN_INLINE void gemm_tile_body(const int R, const int NV, const int k_major, const int pairs, const gemm_tile *t)
 {
+#ifdef FN_PAIRS
+#define GEMM_MULTIPLY(sum, s, x) (sum) = pairs ? vpairs_dot(sum, x, s) : (sum) + (s) * (x)
+#else
+#define GEMM_MULTIPLY(sum, s, x) (sum) += (s) * (x)
+    (void)pairs;
+#endif
     const real *a = t->a, *b = t->b;
     const int64_t lda = t->lda, ldb = t->ldb, tail = t->tail;
     const int64_t step_a = k_major ? lda : 1, row_a = k_major ? 1 : lda;
@@ -65,14 +72,15 @@ FN_INLINE void gemm_tile_body(const int R, const int NV, const int k_major, cons
         }
 #pragma GCC unroll 16
         for (int r = 0; r < R; r++) {
-            const vec s = vset1(a[r * row_a]);
+            const vec s = pairs ? vset1_bits(a + r * row_a) : vset1(a[r * row_a]);
 #pragma GCC unroll 8
             for (int v = 0; v < NV; v++)
-                acc[r * NV + v] += s * x[v];
+                GEMM_MULTIPLY(acc[r * NV + v], s, x[v]);
         }
         a += step_a;
         b += ldb;
     }
+#undef GEMM_MULTIPLY
 #if !defined(__AVX512F__)
     for (; l < t->k; l++) {
         vec x[8];
@@ -147,16 +155,26 @@ enum { GEMM_PANEL = 2, GEMM_WIDE_ROWS = 1 };
 #define GEMM_TILES(X) GEMM_TILES_1(X) GEMM_TILES_2(X) GEMM_TILES_3(X) GEMM_TILES_4(X) GEMM_TILES_8(X)
 
 #define GEMM_DEFINE(R, NV)                                                                          \
-    static void gemm_rows_##R##x##NV(const gemm_tile *t) { gemm_tile_body(R, NV, 0, t); }           \
-    static void gemm_kmajor_##R##x##NV(const gemm_tile *t) { gemm_tile_body(R, NV, 1, t); }
+    static void gemm_rows_##R##x##NV(const gemm_tile *t) { gemm_tile_body(R, NV, 0, 0, t); }           \
+    static void gemm_kmajor_##R##x##NV(const gemm_tile *t) { gemm_tile_body(R, NV, 1, 0, t); }
 GEMM_TILES(GEMM_DEFINE)
 #undef GEMM_DEFINE
-
 #define GEMM_ROWS_ENTRY(R, NV) [NV][R] = gemm_rows_##R##x##NV,
 #define GEMM_KMAJOR_ENTRY(R, NV) [NV][R] = gemm_kmajor_##R##x##NV,
 static gemm_tile_fn *const gemm_tiles[2][9][17] = {{GEMM_TILES(GEMM_ROWS_ENTRY)}, {GEMM_TILES(GEMM_KMAJOR_ENTRY)}};
 #undef GEMM_ROWS_ENTRY
 #undef GEMM_KMAJOR_ENTRY
+
+#ifdef FN_PAIRS
+#define GEMM_PAIR_TILES(X) GEMM_TILES_2(X) GEMM_TILES_3(X) GEMM_TILES_4(X)
+#define GEMM_DEFINE(R, NV) \
+    static void gemm_pairs_##R##x##NV(const gemm_tile *t) { gemm_tile_body(R, NV, 0, 1, t); }
+GEMM_PAIR_TILES(GEMM_DEFINE)
+#undef GEMM_DEFINE
+#define GEMM_PAIRS_ENTRY(R, NV) [NV][R] = gemm_pairs_##R##x##NV,
+static gemm_tile_fn *const gemm_pair_tiles[5][17] = {GEMM_PAIR_TILES(GEMM_PAIRS_ENTRY)};
+#undef GEMM_PAIRS_ENTRY
+#endif
 
 /* ---- exchanging lanes ---- */
 

@@ -42,6 +42,12 @@ typedef ielem ivec __attribute__((vector_size(FN_VBYTES))); /* comparisons give 
 typedef uelem uvec __attribute__((vector_size(FN_VBYTES)));
 
 FN_INLINE vec vset1(real x) { return x - (vec){}; }
+FN_INLINE vec vset1_bits(const real *p) /* *p in every lane, untouched whatever its bits mean */
+{
+    uelem bits;
+    memcpy(&bits, p, sizeof bits);
+    return (vec)(bits + (uvec){});
+}
 FN_INLINE vec vload(const real *p) { return *(const vec_u *)p; }
 FN_INLINE void vstore(real *p, vec x) { *(vec_u *)p = x; }
 
@@ -206,6 +212,33 @@ FN_INLINE vflag vflag_also_differ(vflag f, vec a, vec b) { return f & (a != b); 
 FN_INLINE vflag vflag_equal(ivec a, ivec b) { return a == b; }
 FN_INLINE ivec vflag_pick_int(vflag f, ivec a, ivec b) { return (f & a) | (~f & b); }
 FN_INLINE vec vflag_keep(vflag f, vec a) { return vmask(f, a); }
+#endif
+
+/* Pairs of bfloat16: an element of 32 bits holds two, the first in its lower half. They travel in `vec`, whose moves
+ * and shuffles keep all bits. The instructions (AVX512_BF16) may only be run where fn_cpu_bfloat16() says so; they are
+ * written out because a function that uses their intrinsics cannot be inlined into one compiled without that set. */
+#if defined(__AVX512F__) && defined(FN_REAL_32)
+#define FN_PAIRS
+/* sums + both products of each pair. Subnormals, of operands and results, are 0. */
+FN_INLINE vec vpairs_dot(vec sums, vec a, vec b)
+{
+    __asm__("vdpbf16ps %2, %1, %0" : "+v"(sums) : "v"(a), "v"(b));
+    return sums;
+}
+/* Neighbours rounded to nearest even: pair j is elements 2 j and 2 j + 1 of `first` and `second` in a row. */
+FN_INLINE vec vpairs_round(vec first, vec second)
+{
+    vec pairs;
+    __asm__("vcvtne2ps2bf16 %1, %2, %0" : "=v"(pairs) : "v"(first), "v"(second));
+    return pairs;
+}
+/* The same, pair j made of element j of each. */
+FN_INLINE vec vpairs_join(vec first, vec second)
+{
+    const __m512i turns = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8,
+                                           23, 7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
+    return (vec)_mm512_permutexvar_epi16(turns, (__m512i)vpairs_round(first, second));
+}
 #endif
 
 /* A byte for each lane. The conversions are intrinsics because compilers take the bytes one by one. */

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fastnn import _core
+from fastnn import _core, precision
 from fastnn.compiler.place import place
 from fastnn.compiler.program import Program
 from fastnn.ops.core import is_batched, size
@@ -50,9 +50,10 @@ class Plan:
         loads: input values, filled from the data of a run before anything else.
         homes: {value: array}: where results must be written (gradients).
         debug: no memory is shared between values, and all of it starts as NaN.
+        matmul_precision: of the products (see `fastnn.precision`).
     """
 
-    def __init__(self, stages, capacity, dtype, *, loads=(), homes=None, debug=False):
+    def __init__(self, stages, capacity, dtype, *, loads=(), homes=None, debug=False, matmul_precision="highest"):
         self.capacity, self.dtype = capacity, dtype
         self.builder = builder = PlanBuilder()
         self.homes = {}
@@ -72,6 +73,10 @@ class Plan:
             else:
                 builder.records.extend(stage)
         self.records = builder.records
+        self.matmul_precision = matmul_precision
+        if dtype == "float32":
+            for record in self.records:
+                record.ints = precision.adjust(record.kernel, record.ints, matmul_precision)
         self._bind(debug)
 
     def _lower(self, program):

@@ -3,6 +3,7 @@
 import numpy as np
 
 from fastnn import _core
+from fastnn import precision as levels
 from fastnn.kernels import _check
 
 #: Number of each activation in csrc/kernels/activation_codes.h, for the kernels that apply one as they store.
@@ -30,7 +31,8 @@ _WHERE = "matmul"
 _NS_PER_FLOP = 0.01
 
 
-def matmul(a, b, out=None, *, transpose_a=False, transpose_b=False, bias=None, activation=None, accumulate=False):
+def matmul(a, b, out=None, *, transpose_a=False, transpose_b=False, bias=None, activation=None, accumulate=False,
+           precision="highest"):  # fmt: skip
     """act((out +) a @ b + bias) for two matrices, or stacks of matrices with equal leading dimensions.
 
     a            [..., m, k]; [..., k, m] with transpose_a
@@ -39,20 +41,22 @@ def matmul(a, b, out=None, *, transpose_a=False, transpose_b=False, bias=None, a
     bias         [n], added to every row
     activation   name of ACTIVATIONS, with Keras' default parameter
     accumulate   add to what `out` holds
+    precision    "highest", "high", "medium" or "highest_split": see `fastnn.config.set_matmul_precision`
 
     All arrays have one dtype, float32 or float64, are C-contiguous, and out overlaps none of the others. transpose_a
     together with transpose_b is not supported: (b @ a).T is the same product.
     """
     code = ACTIVATIONS.get(activation)
-    if code is not None:
+    if code is not None and precision == "highest":
         alpha = _ALPHA.get(activation, 0.0) if code else 0.0
         fast = _core.matmul(a, b, out, transpose_a, transpose_b, bias, code, alpha, accumulate)
         if fast is not None:
             return fast
-    return _general(a, b, out, transpose_a, transpose_b, bias, activation, accumulate)
+    return _general(a, b, out, transpose_a, transpose_b, bias, activation, accumulate, precision)
 
 
-def _general(a, b, out, transpose_a, transpose_b, bias, activation, accumulate):
+def _general(a, b, out, transpose_a, transpose_b, bias, activation, accumulate, precision):
+    levels.check(precision, _WHERE)
     a = _check.array(_WHERE, "a", a)
     b = _check.array(_WHERE, "b", b)
     if bias is not None:
@@ -90,11 +94,12 @@ def _general(a, b, out, transpose_a, transpose_b, bias, activation, accumulate):
     form = "matmul_tn" if transpose_a else "matmul_nt" if transpose_b else "matmul_nn"
     rows, inner = (k, m) if transpose_a else (m, k)
     flags = (int(accumulate), ACTIVATIONS[activation], 0, 0)
+    ints = (rows, n, inner, a.shape[-1], b.shape[-1], n, *flags, count, m * k, k * n, m * n)
     _core.run(
         form,
         dtype == np.float64,
         (out, a, b, bias),
-        (rows, n, inner, a.shape[-1], b.shape[-1], n, *flags, count, m * k, k * n, m * n),
+        levels.adjust(form, ints, precision) if dtype == np.float32 else ints,
         (_ALPHA.get(activation, 0.0),),
         cost=2.0 * m * n * k * count * _NS_PER_FLOP,
     )

@@ -247,6 +247,16 @@ def run_samples(op, tensors, values):
     return tuple(getattr(out, "array", out) for out in outs)
 
 
+def _precise(dtype, kernel, ints):
+    """Parameters of a kernel run at once, with the process' precision of matrix products."""
+    level = config.matmul_precision()
+    if level == "highest" or dtype != "float32":
+        return ints
+    from fastnn import precision
+
+    return precision.adjust(kernel, tuple(ints), level)
+
+
 class EagerBuilder:
     """Runs each kernel as it is emitted."""
 
@@ -261,6 +271,7 @@ class EagerBuilder:
 
     def run(self, kernel, operands, ints, reals=(), *, cost=0.0, batched=False, split=-1):
         assert not batched
+        ints = _precise(self.dtype, kernel, ints)
         _core.run(kernel, self.dtype == "float64", tuple(operands), tuple(ints), tuple(reals), cost=cost, split=split,
                   seed=self.seed)  # fmt: skip
 
@@ -283,6 +294,7 @@ class SamplesBuilder(EagerBuilder):
 
     def run(self, kernel, operands, ints, reals=(), *, cost=0.0, batched=False, split=-1):
         operands = tuple(getattr(v, "array", v) for v in operands)
+        ints = _precise(self.dtype, kernel, ints)
         _core.run(kernel, self.dtype == "float64", operands, tuple(ints), tuple(reals), cost=cost, split=split,
                   rows=self.rows if batched else 0, seed=self.seed)  # fmt: skip
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fastnn import _core
+from fastnn import _core, precision
 from fastnn.compiler.emit import ITEM
 from fastnn.compiler.program import Value
 from fastnn.ops.core import is_batched, size
@@ -22,6 +22,20 @@ def _flops(record, rows):
 
 
 _NS_PER_FLOP = 0.012
+
+
+#: How many times as fast as float32's are multiplications of each precision, all products of parts counted.
+_RATE = {"": 1, "bfloat16": 2, "bfloat16 tiles": 16, "3 bfloat16 tiles": 16 / 3, "6 bfloat16 tiles": 16 / 6}
+
+
+def _precision(record):
+    """Of what a product is made if not of float32."""
+    parts, tiled = precision.of(record.kernel, record.ints)
+    return ("", "bfloat16", "3 bfloat16", "6 bfloat16")[parts] + " tiles" * tiled
+
+
+def _name(row):
+    return f"{row['op']} ({row['precision']})" if row["precision"] else row["op"]
 
 
 def _bytes(record, rows):
@@ -49,6 +63,7 @@ class PlanTable:
             self.rows.append({
                 "number": number,
                 "op": record.kernel,
+                "precision": _precision(record),
                 "outputs": [_describe(plan, o) for o in record.operands[:1]],
                 "inputs": [_describe(plan, o) for o in record.operands[1:] if o is not None],
                 "split": _SPLITS[record.split if record.split >= 0 else _core.SPLITS[record.kernel]],
@@ -58,14 +73,16 @@ class PlanTable:
 
     def __str__(self):
         plan = self.step.plan
+        level = plan.matmul_precision
         head = (
-            f"{self.step.mode} step, {plan.dtype}, {_core.isa()}: {len(self.rows)} operations, "
-            f"{plan.nbytes:,} bytes of values for {plan.capacity} samples; figures for {self.samples} samples"
+            f"{self.step.mode} step, {plan.dtype}, {_core.isa()}, matmul precision {level} "
+            f"({precision.describe(level)}): {len(self.rows)} operations, {plan.nbytes:,} bytes of values for "
+            f"{plan.capacity} samples; figures for {self.samples} samples"
         )
         cells = [("#", "operation", "result", "operands", "split", "MFLOP", "KB")]
         for r in self.rows:
             flops = "" if r["flops"] is None else f"{r['flops'] / 1e6:.3f}"
-            cells.append((str(r["number"]), r["op"], " ".join(r["outputs"]), " ".join(r["inputs"]), r["split"], flops,
+            cells.append((str(r["number"]), _name(r), " ".join(r["outputs"]), " ".join(r["inputs"]), r["split"], flops,
                           f"{r['bytes'] / 1024:.1f}"))  # fmt: skip
         return head + "\n" + _align(cells)
 
@@ -81,7 +98,7 @@ class Profile:
         for row, ns in zip(PlanTable(step, samples).rows, nanoseconds.tolist(), strict=True):
             bound = row["bytes"] / ceiling["bytes"]
             if row["flops"] is not None:
-                bound = max(bound, row["flops"] / ceiling["flops"])
+                bound = max(bound, row["flops"] / (ceiling["flops"] * _RATE[row["precision"]]))
             self.rows.append({**row, "ns": ns, "share": bound / ns if ns > 0 else 0.0})
         self.total = float(nanoseconds.sum())
         self.mode, self.samples = step.mode, samples
@@ -95,7 +112,7 @@ class Profile:
         for r in self.rows:
             ns = max(r["ns"], 1e-9)
             cells.append((
-                str(r["number"]), r["op"], " ".join(r["outputs"]), f"{ns / 1e3:.2f}", f"{100 * ns / self.total:.1f}",
+                str(r["number"]), _name(r), " ".join(r["outputs"]), f"{ns / 1e3:.2f}", f"{100 * ns / self.total:.1f}",
                 "" if r["flops"] is None else f"{r['flops'] / ns:.1f}", f"{r['bytes'] / ns:.1f}",
                 f"{100 * r['share']:.0f}",
             ))  # fmt: skip

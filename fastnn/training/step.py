@@ -115,7 +115,8 @@ class Step:
                 Record("store_batch", (None, v), (1, size(v.shape)), (), size(v.shape) * 0.1, True, -1)
                 for v in self.outputs
             ])  # fmt: skip
-        self.plan = Plan(stages, capacity, dtype, loads=loaded, homes=homes, debug=debug)
+        self.plan = Plan(stages, capacity, dtype, loads=loaded, homes=homes, debug=debug,
+                         matmul_precision=model.matmul_precision)  # fmt: skip
         self.core = self.plan.core
         self.store_at = len(self.plan.records) - len(self.outputs)
         self.version = graph.version()

@@ -6,7 +6,7 @@ A call prepares arrays, finds or makes the compiled `Step` for them, and hands r
 
 import numpy as np
 
-from fastnn import _core, graph
+from fastnn import _core, config, graph, precision
 from fastnn.graph import Spec
 from fastnn.training import data as adapters
 from fastnn.training.batches import Batches, is_batches, unpack
@@ -47,7 +47,8 @@ class Trainer(Criteria):
     # ---- compile ----
 
     def compile(self, optimizer="rmsprop", loss=None, loss_weights=None, metrics=None, weighted_metrics=None,
-                run_eagerly=False, steps_per_execution=1, jit_compile="auto", auto_scale_loss=True):  # fmt: skip
+                run_eagerly=False, steps_per_execution=1, jit_compile="auto", auto_scale_loss=True,
+                matmul_precision=None):  # fmt: skip
         """Sets how the model is trained.
 
         Args:
@@ -58,10 +59,14 @@ class Trainer(Criteria):
                 take sample weights into account.
             run_eagerly, steps_per_execution, jit_compile, auto_scale_loss: accepted for Keras' sake; every step is
                 compiled here, and they cannot change a result.
+            matmul_precision: fastnn's own: "highest", "high", "medium" or "highest_split", of all matrix products of
+                training and prediction (see `fastnn.config.set_matmul_precision`); None: the process' setting.
         """
         from fastnn import losses as losses_module
         from fastnn import optimizers
 
+        if matmul_precision is not None:
+            precision.check(matmul_precision, "compile")
         self.optimizer = optimizers.get(optimizer)
         for one in tree.flatten(loss):
             if one is not None and not callable(one) and not losses_module.is_by_shape(one):
@@ -71,7 +76,7 @@ class Trainer(Criteria):
         self._compile_metrics = (metrics, weighted_metrics)
         self.compile_config = {
             "optimizer": optimizer, "loss": loss, "loss_weights": loss_weights, "metrics": metrics,
-            "weighted_metrics": weighted_metrics,
+            "weighted_metrics": weighted_metrics, "matmul_precision": matmul_precision,
         }  # fmt: skip
         self._compiled = True
         self._losses = self._trackers = self._metrics_made = None
@@ -83,6 +88,11 @@ class Trainer(Criteria):
     @property
     def compiled(self):
         return self._compiled
+
+    @property
+    def matmul_precision(self):
+        """The precision of matrix products: what `compile` was told, else the process' setting."""
+        return (self.compile_config or {}).get("matmul_precision") or config.matmul_precision()
 
     def _need_compile(self, where):
         if not self._compiled or self.loss is None:

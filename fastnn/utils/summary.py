@@ -2,6 +2,7 @@
 
 import math
 
+from fastnn import precision
 from fastnn.graph import Leaf
 from fastnn.layers.layer import LayerCall
 
@@ -58,6 +59,9 @@ def table(model, width=80, expand_nested=False):
     lines.append(f"Total params: {total:,} ({_bytes(size)})")
     lines.append(f"Trainable params: {trainable:,}")
     lines.append(f"Non-trainable params: {total - trainable:,}")
+    if getattr(model, "matmul_precision", "highest") != "highest":
+        level = model.matmul_precision
+        lines.append(f"Matmul precision: {level} ({precision.describe(level)})")
     return "\n".join(s.rstrip() for s in lines)
 
 

@@ -1,0 +1,320 @@
+/* matmul_bfloat16.inc.c - products of float32 matrices made of products of bfloat16, with sums in float32.
+ *
+ * Each element is the sum of up to three bfloat16 parts, each part what rounding to nearest even left of the one
+ * before. The products of parts are made whose error is not below that of the parts left out:
+ *
+ *     parts  products  |C - A B| / |A| |B|
+ *       1       1      2^-7 at most
+ *       2       3      2^-15 and the sums' rounding
+ *       3       6      that of a float32 product
+ *
+ * (Henry, Tang, Heinecke: Leveraging the bfloat16 artificial intelligence datatype for higher-precision computations,
+ * 2019.) Two neighbours along k share 32 bits. With one part, vectors multiply pairs: twice the multiply-adds of
+ * float32. Several parts pay on tiles only (AMX, ten times as fast). Subnormals count as 0, as do parts below 2^-126.
+ * With several parts an infinity would become NaN, its second part being one: where a block's result is not finite it
+ * is made again in float32. As in the float32 product an element is a sum in order of k, in blocks of k, whatever
+ * the blocks of C.
+ */
+#ifdef FN_PAIRS
+#include "tiles.h"
+
+enum {
+    GEMM_PAIRS_K = 2 * GEMM_K, /* terms in one chain: as many bytes as GEMM_K of float32; a half for each of two parts */
+    GEMM_PAIRS_K_3 = 128,      /* of three: fresh sums as often as that are what makes them better than float32 */
+    GEMM_TILED_ROWS = 64       /* rows of A copied at a time for tiles */
+};
+
+/* ---- copies of A and B, rounded, as pairs along k; an odd last element is paired with zero ---- */
+
+/* What is left of x after `part` roundings. */
+FN_INLINE vec gemm_part(vec x, int part)
+{
+    for (int j = 0; j < part; j++) {
+        const uvec bits = (uvec)x;
+        x -= (vec)((bits + 0x7FFF + (bits >> 16 & 1)) & 0xFFFF0000u);
+    }
+    return x;
+}
+
+/* to[l][columns up to whole vectors] = pairs of B[2 l, columns] and B[2 l + 1, columns]. */
+static void gemm_pack_pairs(real *restrict to, const real *restrict b, int64_t ldb, int64_t k, int64_t columns, int part)
+{
+    for (int64_t l = 0; l < k; l += 2, b += 2 * ldb)
+        for (int64_t j = 0; j < columns; j += VL, to += VL) {
+            const int64_t n = gemm_min(VL, columns - j);
+            const vec odd = l + 1 < k ? vload_n(b + ldb + j, n) : (vec){};
+            vstore(to, vpairs_join(gemm_part(vload_n(b + j, n), part), gemm_part(odd, part)));
+        }
+}
+
+/* x = VL pairs of a row, of which k elements exist. */
+FN_INLINE vec gemm_load_pairs(const real *row, int64_t k, int part)
+{
+    if (k >= 2 * VL)
+        return vpairs_round(gemm_part(vload(row), part), gemm_part(vload(row + VL), part));
+    return vpairs_round(gemm_part(vload_n(row, gemm_min(VL, k)), part),
+                        k > VL ? gemm_part(vload_n(row + VL, k - VL), part) : (vec){});
+}
+
+/* to[l][columns up to whole vectors] from B transposed: b[j ldb + l]. */
+static void gemm_pack_pairs_transposed(real *restrict to, const real *restrict b, int64_t ldb, int64_t k,
+                                       int64_t columns, int part)
+{
+    const int64_t ld = gemm_up(columns, VL) * VL, pairs = gemm_up(k, 2);
+    for (int64_t j = 0; j < columns; j += VL, b += VL * ldb) {
+        const int64_t have = gemm_min(VL, columns - j);
+        for (int64_t l = 0; l < pairs; l += VL) {
+            const int64_t n = gemm_min(VL, pairs - l);
+            vec x[VL];
+#pragma GCC unroll 16
+            for (int i = 0; i < VL; i++)
+                x[i] = i < have ? gemm_load_pairs(b + i * ldb + 2 * l, k - 2 * l, part) : (vec){};
+            gemm_transpose(x);
+            real *row = to + l * ld + j;
+#pragma GCC unroll 16
+            for (int i = 0; i < VL; i++)
+                if (i < n)
+                    vstore(row + i * ld, x[i]);
+        }
+    }
+}
+
+/* to[i][pairs up to whole vectors] = pairs of a[i lda + 0 .. k). */
+static void gemm_pack_rows(real *restrict to, const real *restrict a, int64_t lda, int64_t k, int64_t rows, int part)
+{
+    for (int64_t i = 0; i < rows; i++, a += lda)
+        for (int64_t l = 0; l < k; l += 2 * VL, to += VL)
+            vstore(to, gemm_load_pairs(a + l, k - l, part));
+}
+
+/* The same from a k-major A: a[l lda + i]. */
+static void gemm_pack_rows_transposed(real *restrict to, const real *restrict a, int64_t lda, int64_t k, int64_t rows,
+                                      int part)
+{
+    const int64_t ld = gemm_up(k, 2 * VL) * VL;
+    for (int64_t l = 0; l < k; l += 2 * VL, a += 2 * VL * lda) /* rows of A are far apart: all of one's columns at once */
+        for (int64_t i = 0; i < rows; i += VL) {
+            const int64_t have = gemm_min(VL, rows - i), left = k - l;
+            vec x[VL];
+#pragma GCC unroll 16
+            for (int j = 0; j < VL; j++) {
+                const real *row = a + 2 * j * lda + i;
+                const vec even = 2 * j < left ? vload_n(row, have) : (vec){};
+                const vec odd = 2 * j + 1 < left ? vload_n(row + lda, have) : (vec){};
+                x[j] = vpairs_join(gemm_part(even, part), gemm_part(odd, part));
+            }
+            gemm_transpose(x);
+#pragma GCC unroll 16
+            for (int j = 0; j < VL; j++)
+                if (j < have)
+                    vstore(to + (i + j) * ld + l / 2, x[j]);
+        }
+}
+
+/* ---- blocks ---- */
+
+/* Whether it pays, by the sizes of the whole product alone: below these the copies cost more than the products gain. */
+static inline int gemm_in_parts(const gemm *p)
+{
+    const int64_t rows = p->parts == 3 ? 128 : p->parts == 2 ? 64 : p->tiled ? 32 : VL;
+    return p->parts > 0 && p->m >= rows && p->n >= (rows < 32 ? 32 : rows) && p->k >= (p->parts > 1 ? 64 : 32);
+}
+
+/* Terms in a block of k, of `left` that are still to come. */
+static int64_t gemm_chain(const gemm *p, int64_t left)
+{
+    const int64_t most = p->parts == 3 ? GEMM_PAIRS_K_3 : GEMM_PAIRS_K / p->parts;
+    return left <= most ? left : gemm_up(gemm_up(left, gemm_up(left, most)), 2 * VL) * 2 * VL;
+}
+
+/* Rows [row, row + rows) of A in a block of k, as pairs. */
+static void gemm_pack_a_parts(const gemm *p, real *to, int64_t row, int64_t rows, int64_t k0, int64_t k, int part)
+{
+    if (p->k_major)
+        gemm_pack_rows_transposed(to, p->a + k0 * p->lda + row, p->lda, k, rows, part);
+    else
+        gemm_pack_rows(to, p->a + row * p->lda + k0, p->lda, k, rows, part);
+}
+
+static void gemm_pack_b_parts(const gemm *p, real *to, int64_t column, int64_t columns, int64_t k0, int64_t k, int part)
+{
+    if (p->b_transposed)
+        gemm_pack_pairs_transposed(to, p->b + column * p->ldb + k0, p->ldb, k, columns, part);
+    else
+        gemm_pack_pairs(to, p->b + k0 * p->ldb + column, p->ldb, k, columns, part);
+}
+
+/* Rows [r0, r1) and columns [c0, c1) of C on vectors, by one part. */
+static void gemm_rounded_block(const gemm *p, int64_t r0, int64_t r1, int64_t c0, int64_t c1, real *scratch)
+{
+    const int gated = gemm_gated(p), plain = gated || gemm_plain(p), beside = p->s && !gated;
+    const int64_t vectors = gemm_up(c1 - c0, VL);
+    real *packed_a = scratch + GEMM_K * GEMM_COLUMNS * VL;
+    real product[GEMM_TILE_VECS * VL];
+
+    for (int64_t k0 = 0; k0 < p->k;) {
+        const int64_t k = gemm_chain(p, p->k - k0), pairs = gemm_up(k, 2), lda = gemm_up(k, 2 * VL) * VL;
+        const int first = k0 == 0, last = k0 + k >= p->k;
+        for (int64_t v = 0; v < vectors;) {
+            const int nv = gemm_panel(vectors, v, 0);
+            gemm_pack_b_parts(p, scratch + v * VL * pairs, c0 + v * VL, gemm_min(nv * VL, c1 - c0 - v * VL), k0, k, 0);
+            v += nv;
+        }
+        if (p->sums && r0 == 0)
+            gemm_column_sums(p->sums + c0, p->b + k0 * p->ldb + c0, p->ldb, k, c1 - c0, p->add_sums || !first);
+
+        for (int64_t at = r0; at < r1; at += GEMM_ROWS) {
+            const int64_t end = gemm_min(at + GEMM_ROWS, r1);
+            gemm_pack_a_parts(p, packed_a, at, end - at, k0, k, 0);
+            for (int64_t v = 0; v < vectors;) {
+                const int nv = gemm_panel(vectors, v, 0), most = gemm_tile_rows[nv];
+                const int64_t column = c0 + v * VL, columns = gemm_min(nv * VL, c1 - column);
+                gemm_tile t = {.b = scratch + v * VL * pairs, .k = pairs, .lda = lda, .ldb = nv * VL,
+                               .start = first && !p->s && p->bias ? p->bias + column : NULL,
+                               .ldc = beside ? nv * VL : p->ldc, .tail = columns - (nv - 1) * VL,
+                               .add = !beside && (p->add || !first), .whole = pairs,
+                               .floor = plain && last && p->activation == FN_ACT_RELU ? 0 : -(real)FN_INFINITY,
+                               .slope = p->gradient == FN_ACT_LEAKY_RELU ? p->alpha : 0};
+                for (int64_t r = at; r < end;) {
+                    const int64_t n = end - r <= most ? end - r : gemm_up(end - r, gemm_up(end - r, most));
+                    t.a = packed_a + (r - at) * lda;
+                    t.c = beside ? product : p->c + r * p->ldc + column;
+                    t.gate = gated ? p->s + r * p->ldc + column : NULL;
+                    gemm_pair_tiles[nv][n](&t);
+                    if (!plain && (beside || last))
+                        gemm_finish(p, r, n, column, columns, beside ? product : NULL, nv * VL, first, last);
+                    r += n;
+                }
+                v += nv;
+            }
+        }
+        k0 += k;
+    }
+}
+
+/* ---- tiles ---- */
+
+enum { GEMM_TILED = 2 * TILE_ROWS }; /* C is made in squares of this side: four tiles */
+
+/* product[32][32] = A B of one block of k: A's rows are lda pairs apart, B has a row of 32 pairs for each pair of k (a
+ * multiple of 16 in all); their parts are next_a and next_b apart. Only 16 rows unless `tall`. */
+static void gemm_tiled_square(real *product, const real *a, int64_t lda, int64_t next_a, const real *b, int64_t next_b,
+                              int64_t pairs, int parts, int tall)
+{
+    /* parts of A and B to multiply, small products first; one of the two stays where it is from each to the next */
+    static const int8_t turns[4][6][2] = {
+        [1] = {{0, 0}}, [2] = {{1, 0}, {0, 0}, {0, 1}}, [3] = {{2, 0}, {1, 0}, {1, 1}, {0, 1}, {0, 0}, {0, 2}}};
+    const int count = parts * (parts + 1) / 2;
+    const int64_t row_a = lda * (int64_t)sizeof(real), row_b = GEMM_TILED * (int64_t)sizeof(real);
+    TILE_ZERO(0);
+    TILE_ZERO(1);
+    TILE_ZERO(2);
+    TILE_ZERO(3);
+    for (int64_t l = 0; l < pairs; l += TILE_PAIRS) {
+        int of_a = -1, of_b = -1;
+        for (int j = 0; j < count; j++) {
+            if (turns[parts][j][0] != of_a) {
+                of_a = turns[parts][j][0];
+                const real *from = a + of_a * next_a + l;
+                TILE_LOAD(4, from, row_a);
+                if (tall)
+                    TILE_LOAD(5, from + TILE_ROWS * lda, row_a);
+            }
+            if (turns[parts][j][1] != of_b) {
+                of_b = turns[parts][j][1];
+                const real *from = b + of_b * next_b + l * GEMM_TILED;
+                TILE_LOAD(6, from, row_b);
+                TILE_LOAD(7, from + TILE_ROWS, row_b);
+            }
+            TILE_DOT(0, 4, 6);
+            TILE_DOT(1, 4, 7);
+            if (tall) {
+                TILE_DOT(2, 5, 6);
+                TILE_DOT(3, 5, 7);
+            }
+        }
+    }
+    TILE_STORE(0, product, row_b);
+    TILE_STORE(1, product + TILE_ROWS, row_b);
+    TILE_STORE(2, product + TILE_ROWS * GEMM_TILED, row_b);
+    TILE_STORE(3, product + TILE_ROWS * GEMM_TILED + TILE_ROWS, row_b);
+}
+
+static int gemm_all_finite(const real *product, int64_t rows, int64_t columns)
+{
+    ivec wrong = {};
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t j = 0; j < columns; j += VL) {
+            const vec x = vload_n(product + r * GEMM_TILED + j, gemm_min(VL, columns - j));
+            wrong |= x - x != 0;
+        }
+    for (int j = 0; j < VL; j++)
+        if (wrong[j])
+            return 0;
+    return 1;
+}
+
+/* A block of k's product once more, in float32. */
+static void gemm_redo(const gemm *p, real *product, int64_t row, int64_t rows, int64_t column, int64_t columns,
+                      int64_t k0, int64_t k)
+{
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t j = 0; j < columns; j++) {
+            real sum = 0;
+            for (int64_t l = k0; l < k0 + k; l++)
+                sum += p->a[p->k_major ? l * p->lda + row + r : (row + r) * p->lda + l] *
+                       p->b[p->b_transposed ? (column + j) * p->ldb + l : l * p->ldb + column + j];
+            product[r * GEMM_TILED + j] = sum;
+        }
+}
+
+/* Rows [r0, r1) and columns [c0, c1) of C on tiles. */
+static void gemm_tiled_block(const gemm *p, int64_t r0, int64_t r1, int64_t c0, int64_t c1, real *scratch)
+{
+    const int parts = p->parts;
+    real *packed_a = scratch + GEMM_K * GEMM_COLUMNS * VL;
+    real product[GEMM_TILED * GEMM_TILED] __attribute__((aligned(64)));
+
+    tiles_begin();
+    for (int64_t k0 = 0; k0 < p->k;) {
+        const int64_t k = gemm_chain(p, p->k - k0), pairs = gemm_up(k, 2 * TILE_PAIRS) * TILE_PAIRS;
+        const int64_t next_a = GEMM_TILED_ROWS * pairs, next_b = GEMM_TILED * pairs;
+        const int first = k0 == 0, last = k0 + k >= p->k;
+        for (int64_t c = c0; c < c1; c += GEMM_TILED) {
+            real *to = scratch + (c - c0) * pairs * parts;
+            const int64_t columns = gemm_min(GEMM_TILED, c1 - c), have = gemm_up(k, 2) * GEMM_TILED;
+            for (int part = 0; part < parts; part++, to += next_b) {
+                if (columns <= VL) { /* half a panel: its rows are as far apart as ever */
+                    memset(to, 0, (size_t)next_b * sizeof(real));
+                    for (int64_t l = 0; l < k; l += 2)
+                        gemm_pack_b_parts(p, to + l / 2 * GEMM_TILED, c, columns, k0 + l, gemm_min(2, k - l), part);
+                } else {
+                    gemm_pack_b_parts(p, to, c, columns, k0, k, part);
+                    memset(to + have, 0, (size_t)(next_b - have) * sizeof(real));
+                }
+            }
+        }
+        if (p->sums && r0 == 0)
+            gemm_column_sums(p->sums + c0, p->b + k0 * p->ldb + c0, p->ldb, k, c1 - c0, p->add_sums || !first);
+
+        for (int64_t at = r0; at < r1; at += GEMM_TILED_ROWS) {
+            const int64_t end = gemm_min(at + GEMM_TILED_ROWS, r1);
+            for (int part = 0; part < parts; part++)
+                gemm_pack_a_parts(p, packed_a + part * next_a, at, end - at, k0, k, part);
+            for (int64_t c = c0; c < c1; c += GEMM_TILED) {
+                const int64_t columns = gemm_min(GEMM_TILED, c1 - c);
+                for (int64_t r = at; r < end; r += GEMM_TILED) {
+                    const int64_t rows = gemm_min(GEMM_TILED, end - r);
+                    gemm_tiled_square(product, packed_a + (r - at) * pairs, pairs, next_a,
+                                      scratch + (c - c0) * pairs * parts, next_b, pairs, parts, rows > TILE_ROWS);
+                    if (parts > 1 && !gemm_all_finite(product, rows, columns))
+                        gemm_redo(p, product, r, rows, c, columns, k0, k);
+                    gemm_finish(p, r, rows, c, columns, product, GEMM_TILED, first, last);
+                }
+            }
+        }
+        k0 += k;
+    }
+    tiles_end();
+}
+#endif

@@ -1,0 +1,60 @@
+"""How a plan's matrix products are made: in float32, or of bfloat16 parts where that was asked for and pays here.
+
+| level | each operand is | products | |C - AB| / sum of |a||b| |
+|---|---|---|---|
+| highest | float32 | 1 | float32's rounding |
+| highest_split | three bfloat16 parts | 6 | float32's rounding |
+| high | two bfloat16 parts | 3 | 2^-15 at most, some 1e-7 to 5e-7 r.m.s. |
+| medium | rounded to bfloat16 | 1 | 2^-7 at most, some 1e-4 r.m.s. |
+
+Sums are float32 in all of them. A level is a permission: where the processor has nothing that makes its products faster
+than float32's, or a product is too small to gain, float32 is what runs. Tiles (AMX) serve all levels, vectors that
+multiply pairs (AVX512_BF16) medium alone.
+"""
+
+from fastnn import _core
+
+#: level -> parts of each operand
+PARTS = {"highest": 0, "highest_split": 3, "high": 2, "medium": 1}
+_PRODUCTS = {1: "one bfloat16 product", 2: "three bfloat16 products", 3: "six bfloat16 products"}
+#: kernel -> where its parameters say of how many parts products are; whether on tiles stands behind
+_SLOTS = {"matmul_nn": 18, "matmul_nt": 18, "matmul_tn": 18}
+
+
+def check(level, where):
+    """The level, or an error that names the levels."""
+    if level not in PARTS:
+        raise ValueError(f"{where}: matmul precision must be one of {', '.join(map(repr, PARTS))}, got {level!r}")
+    return level
+
+
+def choose(level):
+    """(parts, on tiles) that products of this level have on this processor; (0, False) is float32."""
+    parts, units = PARTS[level], _core.bfloat16_units()
+    if parts and units["tiles"]:
+        return parts, True
+    return (1, False) if parts == 1 and units["vectors"] else (0, False)
+
+
+def describe(level):
+    """What runs at this level, in words."""
+    parts, tiled = choose(level)
+    if parts:
+        return f"{_PRODUCTS[parts]} on {'tiles (AMX)' if tiled else 'vectors (AVX512_BF16)'}, large products"
+    if level == "highest":
+        return "float32"
+    refused = "; the operating system refuses tiles (AMX)" if _core.bfloat16_units()["refused"] else ""
+    return f"float32: nothing here makes {_PRODUCTS[PARTS[level]]} faster{refused}"
+
+
+def adjust(kernel, ints, level):
+    """A product kernel's parameters with the level's in them; others' as they are."""
+    at = _SLOTS.get(kernel)
+    parts, tiled = choose(level) if at else (0, False)
+    return (*ints, *[0] * (at - len(ints)), parts, int(tiled)) if parts else ints
+
+
+def of(kernel, ints):
+    """(parts, on tiles) that a record's parameters ask for."""
+    at = _SLOTS.get(kernel)
+    return (ints[at], bool(ints[at + 1])) if at and len(ints) > at + 1 else (0, False)
