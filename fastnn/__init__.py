@@ -7,6 +7,7 @@ __version__ = "0.1.0"
 
 #: Public names and the modules they live in, imported when first asked for: `import fastnn` itself stays quick.
 _NAMES = {
+    "DTypePolicy": "fastnn.dtype_policies",
     "Input": "fastnn.layers",
     "Layer": "fastnn.layers",
     "Model": "fastnn.models",

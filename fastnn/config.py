@@ -1,8 +1,11 @@
 """Settings of the process: the default float type, epsilon, dtype policies, the precision of matrix products."""
 
+from fastnn import dtype_policies
+
 _floatx = "float32"
 _epsilon = 1e-7
 _matmul_precision = "highest"
+_policy = None  # of new layers; None: that of floatx
 
 
 def floatx():
@@ -61,7 +64,15 @@ def standardize_dtype(dtype, where="dtype"):
 
 
 def dtype_policy():
-    return _floatx
+    """The `DTypePolicy` of layers that are given none: what `set_dtype_policy` was told, else that of `floatx`."""
+    return _policy or dtype_policies.DTypePolicy(_floatx)
 
 
-set_dtype_policy = set_floatx
+def set_dtype_policy(policy):
+    """Sets the policy of new layers: "float32", "float64", "mixed_bfloat16" or a `DTypePolicy`; None: that of `floatx`
+    again. A float type becomes `floatx` too."""
+    global _policy
+    _policy = None if policy is None else dtype_policies.get(policy, "set_dtype_policy")
+    if _policy is not None and _policy.compute_dtype == _policy.variable_dtype:
+        set_floatx(_policy.name)
+        _policy = None

@@ -6,6 +6,7 @@ applied to tensors, or a leaf: an input, a variable, a constant. Graphs are buil
 compiler turns them into plans.
 """
 
+import contextlib
 import itertools
 import threading
 import weakref
@@ -91,11 +92,12 @@ def set_mask(x, mask):
 class Node:
     """An operation applied to tensors. `number` orders nodes by creation, which is a topological order."""
 
-    __slots__ = ("inputs", "number", "op", "outputs")
+    __slots__ = ("inputs", "lowered", "number", "op", "outputs")
 
-    def __init__(self, op, inputs, specs):
+    def __init__(self, op, inputs, specs, lowered=False):
         self.number = next(_numbers)
         self.op = op
+        self.lowered = lowered  # its products may round their operands to bfloat16
         self.inputs = tuple(inputs)
         self.outputs = tuple(Tensor(self, j, s.shape, s.dtype) for j, s in enumerate(specs))
 
@@ -152,6 +154,16 @@ class Trace:
         self.losses = []  # added by add_loss and activity regularizers
         self.mixture = None  # (weights, partners) of samples that were mixed: their targets count likewise
         self.streams = 0  # random streams handed out
+        self.lowered = False  # of nodes that are made now
+
+    @contextlib.contextmanager
+    def policy(self, policy):
+        """Nodes made within belong to a layer of this `DTypePolicy`."""
+        before, self.lowered = self.lowered, policy.compute_dtype == "bfloat16"
+        try:
+            yield
+        finally:
+            self.lowered = before
 
     def __enter__(self):
         _stack().append(self)

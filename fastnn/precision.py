@@ -17,7 +17,10 @@ from fastnn import _core
 #: level -> parts of each operand
 PARTS = {"highest": 0, "highest_split": 3, "high": 2, "medium": 1}
 _PRODUCTS = {1: "one bfloat16 product", 2: "three bfloat16 products", 3: "six bfloat16 products"}
-#: kernel -> where its parameters say of how many parts products are; whether on tiles stands behind
+#: (bit, operand): which operands of a product are stored as bfloat16
+_HALF = ((4, 0), (1, 1), (2, 2), (8, 5))
+#: kernel -> where its parameters say of how many parts products are; whether on tiles stands behind, and then the bits
+#: of the operands that are stored as bfloat16
 _SLOTS = {"matmul_nn": 18, "matmul_nt": 18, "matmul_tn": 18}
 
 
@@ -47,11 +50,14 @@ def describe(level):
     return f"float32: nothing here makes {_PRODUCTS[PARTS[level]]} faster{refused}"
 
 
-def adjust(kernel, ints, level):
-    """A product kernel's parameters with the level's in them; others' as they are."""
-    at = _SLOTS.get(kernel)
+def adjust(kernel, ints, level, operands=()):
+    """A product kernel's parameters with the level's in them, and which operands are bfloat16; others' as they are."""
+    at = _SLOTS.get(kernel) if level != "highest" else None
     parts, tiled = choose(level) if at else (0, False)
-    return (*ints, *[0] * (at - len(ints)), parts, int(tiled)) if parts else ints
+    if not parts:
+        return ints
+    half = sum(bit for bit, j in _HALF if j < len(operands) and getattr(operands[j], "dtype", None) == "bfloat16")
+    return (*ints, *[0] * (at - len(ints)), parts, int(tiled), half)
 
 
 def of(kernel, ints):

@@ -229,3 +229,144 @@ def test_unknown_levels():
     ):
         with pytest.raises(ValueError, match=r"must be one of 'highest', 'highest_split', 'high', 'medium', got"):
             call()
+
+
+# ---- operands stored as bfloat16, and the policy that asks for them ----
+
+units = pytest.mark.skipif(not _core.bfloat16_units()["vectors"], reason="nothing here multiplies bfloat16")
+
+
+def rounded(x):
+    """The nearest bfloat16 of each element, as float32."""
+    u = np.ascontiguousarray(x, np.float32).view(np.uint32)
+    return ((u + 0x7FFF + (u >> 16 & 1)) & np.uint32(0xFFFF0000)).view(np.float32)
+
+
+def stored(x):
+    return (rounded(x).view(np.uint32) >> 16).astype(np.uint16)
+
+
+def loaded(x):
+    return (x.astype(np.uint32) << 16).view(np.float32)
+
+
+@units
+@pytest.mark.parametrize("form", ["nn", "nt", "tn"])
+@pytest.mark.parametrize("m, n, k", [(1, 300, 40), (5, 33, 1), (16, 10, 64), (97, 131, 257), (64, 600, 1000)])
+@pytest.mark.parametrize("a_half, b_half, c_half, s_half", [(1, 0, 0, 0), (0, 1, 1, 0), (1, 1, 1, 1), (0, 0, 1, 1)])
+def test_products_of_stored_bfloat16(form, m, n, k, a_half, b_half, c_half, s_half, rng):
+    if form == "nt":
+        b_half = 0  # weights: never stored so
+    a = rng.standard_normal((k, m) if form == "tn" else (m, k)).astype(np.float32)
+    b = rng.standard_normal((n, k) if form == "nt" else (k, n)).astype(np.float32)
+    s = rng.standard_normal((m, n)).astype(np.float32)
+    c = np.zeros((m, n), np.uint16 if c_half else np.float32)
+    sums = np.full(n, np.nan, np.float32) if form == "tn" else None
+    parts, tiled = precision.choose("medium")
+    bits = a_half + 2 * b_half + 4 * c_half + 8 * s_half
+    rows, inner = (k, m) if form == "tn" else (m, k)
+    ints = (rows, n, inner, a.shape[1], b.shape[1], n, 0, 0, ACTIVATIONS["relu"], 0, *[0] * 8, parts, int(tiled), bits)
+    operands = (c, stored(a) if a_half else a, stored(b) if b_half else b, None, None, stored(s) if s_half else s, sums)
+    _core.run(f"matmul_{form}", False, operands, ints, (0.0,))
+    x, y = rounded(a).astype(np.float64), rounded(b).astype(np.float64)
+    x, y = (x.T if form == "tn" else x), (y.T if form == "nt" else y)
+    wanted = (x @ y) * (s > 0)
+    error = abs((loaded(c) if c_half else c) - wanted)
+    assert (error <= rounding(k) * (abs(x) @ abs(y)) + c_half * 2.0**-8 * abs(wanted) + 1e-30).all()
+    if sums is not None:
+        terms = rounded(b) if b_half else b
+        assert np.allclose(sums, terms.sum(axis=0, dtype=np.float64), rtol=1e-5, atol=1e-5 * np.sqrt(k))
+
+
+@pytest.fixture
+def policy():
+    yield config.set_dtype_policy
+    config.set_dtype_policy(None)
+
+
+def mixed(widths=(64, 96, 64, 40, 10), activation="relu", **how):
+    fastnn.utils.set_random_seed(3)
+    hidden = [layers.Dense(n, activation=activation, dtype="mixed_bfloat16") for n in widths[1:-1]]
+    model = fastnn.Sequential([fastnn.Input((widths[0],)), *hidden, layers.Dense(widths[-1], **how)])
+    model.compile("adam", fastnn.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
+    return model
+
+
+@units
+def test_the_policys_forward_pass_is_that_of_rounded_operands():
+    x, _, _, _ = digits()
+    model = mixed()
+    h = x[:100]
+    for layer in model.layers[:-1]:
+        w, b = layer.get_weights()
+        h = rounded(np.maximum(rounded(h).astype(np.float64) @ rounded(w) + b, 0).astype(np.float32))
+    w, b = model.layers[-1].get_weights()
+    assert np.allclose(model.predict(x[:100], verbose=0), h.astype(np.float64) @ w + b, atol=2e-2)
+    assert np.allclose(model(x[:100]), model.predict(x[:100], verbose=0), atol=2e-2)
+
+
+@units
+def test_activations_take_half_the_memory():
+    x, y, _, _ = digits()
+    plain, half = net("highest"), mixed((64, 96, 64, 40, 10))
+    for model in (plain, half):
+        model.fit(x[:256], y[:256], batch_size=256, verbose=0)
+    types = {getattr(o, "dtype", None) for record in half._steps[next(iter(half._steps))].plan.records
+             for o in record.operands}  # fmt: skip
+    assert "bfloat16" in types
+    assert sum("bfloat16" in r["op"] or r["precision"] == "bfloat16" for r in half.plan().rows) >= 5
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh", "gelu", "linear"])
+def test_the_policy_learns_and_repeats_its_bits(activation, threads):
+    x, y, x_test, y_test = digits()
+    weights = []
+    for n in (1, 2):
+        threads(n)
+        model = mixed(activation=activation)
+        model.fit(x, y, epochs=8, batch_size=50, verbose=0)  # the last batch has 37 rows
+        assert model.evaluate(x_test, y_test, verbose=0)[1] > 0.9
+        assert all(v.dtype == "float32" for v in model.weights)
+        weights.append(model.get_weights())
+    assert all(np.array_equal(a, b) for a, b in zip(*weights, strict=True))
+    assert np.allclose(model.predict(x[:1], verbose=0), model.predict(x[:64], verbose=0)[:1], atol=5e-2)
+
+
+def test_a_float32_layer_among_mixed_ones_stays_float32(policy):
+    x, _, _, _ = digits()
+    policy("mixed_bfloat16")
+    model = fastnn.Sequential([fastnn.Input((64,)), layers.Dense(64), layers.Dense(64, dtype="float32")])
+    policy(None)
+    table = None
+    model.compile("sgd", "mse")
+    model.fit(x[:64], x[:64], verbose=0)
+    table = model.plan("predict", 64)
+    found = [r["precision"] for r in table.rows if r["op"].startswith("matmul")]
+    assert found == (["bfloat16" + " tiles" * precision.choose("medium")[1], ""] if precision.choose("medium")[0] else
+                     ["", ""])  # fmt: skip
+
+
+def test_policies(policy, tmp_path):
+    assert config.dtype_policy() == fastnn.DTypePolicy("float32")
+    policy("mixed_bfloat16")
+    layer = layers.Dense(3)
+    assert (layer.dtype, layer.variable_dtype, layer.compute_dtype) == ("float32", "float32", "bfloat16")
+    assert config.floatx() == "float32"
+    assert layer.get_config()["dtype"] == "mixed_bfloat16"
+    assert layers.Dense.from_config(layer.get_config()).dtype_policy == config.dtype_policy()
+    policy(fastnn.DTypePolicy("float32"))
+    assert layers.Dense(3).compute_dtype == "float32"
+    policy(None)
+    model = mixed()
+    model.save(tmp_path / "m.safetensors")
+    again = fastnn.models.load_model(tmp_path / "m.safetensors")
+    assert [layer.dtype_policy.name for layer in again.layers] == ["mixed_bfloat16"] * 3 + ["float32"]
+    x = digits()[0][:64]
+    assert np.array_equal(again.predict(x, verbose=0), model.predict(x, verbose=0))
+
+
+@pytest.mark.parametrize("name", ["bfloat16", "float16", "mixed_float16", "int8"])
+def test_unknown_policies(name):
+    for call in (fastnn.DTypePolicy, config.set_dtype_policy, lambda name: layers.Dense(2, dtype=name)):
+        with pytest.raises(ValueError, match=f"must be .*'mixed_bfloat16'.*got '{name}'"):
+            call(name)

@@ -15,6 +15,8 @@
  *      [16] B, [17] C apart; a task is a sample
  *      [18] 1, 2, 3: A and B may be split into so many parts of bfloat16 (see matmul_bfloat16.inc.c) where fn_cpu_pairs()
  *      says that the processor multiplies them   [19] on tiles: where the level is FN_ISA_AMX
+ *      [20] which operands are stored as bfloat16, in products of one part: 1 A, 2 B (not transposed), 4 C (then k is at
+ *      most GEMM_PAIRS_K, and nothing is added to C), 8 S
  *   f  [0] alpha of either activation
  *   split  FN_SPLIT_BLOCKS: blocks of C. nn and nt may be FN_SPLIT_ROWS: samples (rows when not batched).
  *
@@ -35,7 +37,7 @@ enum {
     GEMM_COLUMNS = 1024 / FN_VBYTES,    /* vectors of a block of columns */
     GEMM_ROWS = 48,                     /* rows that use a panel of B in turn: a multiple of every tile's */
     GEMM_SHORT = 8,                     /* up to this k C is all the traffic: a few rows at a time */
-    GEMM_TASK_ROWS = 24,
+    GEMM_TASK_ROWS = 8,
     GEMM_TALL = 256,                    /* rows that are worth a copy of all of B in each thread */
     GEMM_PACK_ROWS = 48,                /* B is copied for more rows than this */
     GEMM_STREAMS = 16,                  /* rows of B read side by side by one row of A */
@@ -46,6 +48,8 @@ enum {
     GEMM_ROW_COLUMNS = 8 * VL           /* one row of C: up to these many columns are one panel */
 };
 
+enum { GEMM_HALF_A = 1, GEMM_HALF_B = 2, GEMM_HALF_C = 4, GEMM_HALF_S = 8 };
+
 typedef struct {
     const real *a, *b, *bias, *s;
     real *c, *z, *sums;
@@ -53,6 +57,7 @@ typedef struct {
     int k_major, b_transposed, add, activation, gradient, add_sums;
     int same_bias; /* bias is one number: C is a column taken as a row */
     int parts, tiled; /* of bfloat16 that operands are split into, 0: none; on tiles */
+    int half;         /* GEMM_HALF_*: operands that are stored as bfloat16 */
     real alpha;
 } gemm;
 
@@ -60,6 +65,26 @@ static inline int64_t gemm_min(int64_t a, int64_t b) { return a < b ? a : b; }
 static inline int64_t gemm_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 /* ---- the epilogue ---- */
+
+/* Elements at, at + 1 ... of an operand that is stored as float32 or (`half`) as bfloat16. */
+FN_INLINE vec gemm_load(const real *x, int64_t at, int64_t n, int half)
+{
+#ifdef FN_PAIRS
+    if (half)
+        return vhalf_load_n((const uint16_t *)x + at, n);
+#endif
+    (void)half;
+    return vload_n(x + at, n);
+}
+
+FN_INLINE void gemm_store_half(real *c, int64_t at, vec x, int64_t n)
+{
+#ifdef FN_PAIRS
+    vhalf_store_n((uint16_t *)c + at, x, n);
+#else
+    (void)c, (void)at, (void)x, (void)n;
+#endif
+}
 
 FN_INLINE vec gemm_activate(int code, vec x, real alpha)
 {
@@ -125,7 +150,7 @@ static void gemm_finish(const gemm *p, int64_t row, int64_t rows, int64_t column
             if (product) {
                 x = vload_n(product + r * ld + j, n);
                 if (p->s)
-                    x *= gemm_derivative(p->gradient, vload_n(p->s + at + j, n), p->alpha);
+                    x *= gemm_derivative(p->gradient, gemm_load(p->s, at + j, n, p->half & GEMM_HALF_S), p->alpha);
                 if (first && p->bias)
                     x += p->same_bias ? vset1(*p->bias) : vload_n(p->bias + column + j, n);
                 if (add)
@@ -138,7 +163,10 @@ static void gemm_finish(const gemm *p, int64_t row, int64_t rows, int64_t column
                     vstore_n(p->z + at + j, x, n);
                 x = gemm_activate(p->activation, x, p->alpha);
             }
-            vstore_n(p->c + at + j, x, n);
+            if (p->half & GEMM_HALF_C)
+                gemm_store_half(p->c, at + j, x, n);
+            else
+                vstore_n(p->c + at + j, x, n);
         }
     }
 }
@@ -558,7 +586,7 @@ static inline gemm gemm_of(const fn_op *op, const fn_step *step, int form)
         .s = op->i[8] ? op->p[5] : NULL, .sums = op->p[6],
         .m = form == GEMM_TN ? op->i[2] : rows, .n = op->i[1], .k = form == GEMM_TN ? rows : op->i[2],
         .lda = op->i[3], .ldb = op->i[4], .ldc = op->i[5], .k_major = form == GEMM_TN,
-        .b_transposed = form == GEMM_NT, .parts = (int)op->i[18], .tiled = op->i[19] != 0, .add = op->i[6] != 0, .activation = (int)op->i[7],
+        .b_transposed = form == GEMM_NT, .parts = (int)op->i[18], .tiled = op->i[19] != 0, .half = (int)op->i[20], .add = op->i[6] != 0, .activation = (int)op->i[7],
         .gradient = (int)op->i[8], .add_sums = op->i[9] != 0, .alpha = (real)op->f[0],
     };
 }
@@ -583,7 +611,7 @@ static size_t gemm_scratch(const fn_op *op, const fn_step *step)
 /* Tasks [lo, hi) of a product's grid. */
 static void gemm_run_grid(const gemm *p, const gemm_grid *g, int64_t lo, int64_t hi, real *scratch)
 {
-    if (p->m == 1) { /* nothing is packed: the blocks as one */
+    if (p->m == 1 && !p->half) { /* nothing is packed: the blocks as one */
         int64_t v0, v1, unused;
         gemm_column_block(p, g, lo, &v0, &unused);
         gemm_column_block(p, g, hi - 1, &unused, &v1);

@@ -36,39 +36,38 @@ FN_INLINE vec gemm_part(vec x, int part)
     return x;
 }
 
-/* to[l][columns up to whole vectors] = pairs of B[2 l, columns] and B[2 l + 1, columns]. */
-static void gemm_pack_pairs(real *restrict to, const real *restrict b, int64_t ldb, int64_t k, int64_t columns, int part)
+/* to[l][columns up to whole vectors] = pairs of b[2 l ldb + at ...] and the row after. */
+FN_INLINE void gemm_pack_pairs(real *restrict to, const real *restrict b, int64_t at, int64_t ldb, int64_t k,
+                               int64_t columns, int part, const int half)
 {
-    for (int64_t l = 0; l < k; l += 2, b += 2 * ldb)
+    for (int64_t l = 0; l < k; l += 2, at += 2 * ldb)
         for (int64_t j = 0; j < columns; j += VL, to += VL) {
             const int64_t n = gemm_min(VL, columns - j);
-            const vec odd = l + 1 < k ? vload_n(b + ldb + j, n) : (vec){};
-            vstore(to, vpairs_join(gemm_part(vload_n(b + j, n), part), gemm_part(odd, part)));
+            const vec odd = l + 1 < k ? gemm_load(b, at + ldb + j, n, half) : (vec){};
+            vstore(to, vpairs_join(gemm_part(gemm_load(b, at + j, n, half), part), gemm_part(odd, part)));
         }
 }
 
-/* x = VL pairs of a row, of which k elements exist. */
-FN_INLINE vec gemm_load_pairs(const real *row, int64_t k, int part)
+/* VL pairs of a row that begins at `at`, of which k elements exist. */
+FN_INLINE vec gemm_load_pairs(const real *x, int64_t at, int64_t k, int part, const int half)
 {
-    if (k >= 2 * VL)
-        return vpairs_round(gemm_part(vload(row), part), gemm_part(vload(row + VL), part));
-    return vpairs_round(gemm_part(vload_n(row, gemm_min(VL, k)), part),
-                        k > VL ? gemm_part(vload_n(row + VL, k - VL), part) : (vec){});
+    return vpairs_round(gemm_part(gemm_load(x, at, gemm_min(VL, k), half), part),
+                        k > VL ? gemm_part(gemm_load(x, at + VL, gemm_min(VL, k - VL), half), part) : (vec){});
 }
 
-/* to[l][columns up to whole vectors] from B transposed: b[j ldb + l]. */
-static void gemm_pack_pairs_transposed(real *restrict to, const real *restrict b, int64_t ldb, int64_t k,
+/* to[l][columns up to whole vectors] from B transposed: b[at + j ldb + l], float32. */
+static void gemm_pack_pairs_transposed(real *restrict to, const real *restrict b, int64_t at, int64_t ldb, int64_t k,
                                        int64_t columns, int part)
 {
     const int64_t ld = gemm_up(columns, VL) * VL, pairs = gemm_up(k, 2);
-    for (int64_t j = 0; j < columns; j += VL, b += VL * ldb) {
+    for (int64_t j = 0; j < columns; j += VL, at += VL * ldb) {
         const int64_t have = gemm_min(VL, columns - j);
         for (int64_t l = 0; l < pairs; l += VL) {
             const int64_t n = gemm_min(VL, pairs - l);
             vec x[VL];
 #pragma GCC unroll 16
             for (int i = 0; i < VL; i++)
-                x[i] = i < have ? gemm_load_pairs(b + i * ldb + 2 * l, k - 2 * l, part) : (vec){};
+                x[i] = i < have ? gemm_load_pairs(b, at + i * ldb + 2 * l, k - 2 * l, part, 0) : (vec){};
             gemm_transpose(x);
             real *row = to + l * ld + j;
 #pragma GCC unroll 16
@@ -79,28 +78,29 @@ static void gemm_pack_pairs_transposed(real *restrict to, const real *restrict b
     }
 }
 
-/* to[i][pairs up to whole vectors] = pairs of a[i lda + 0 .. k). */
-static void gemm_pack_rows(real *restrict to, const real *restrict a, int64_t lda, int64_t k, int64_t rows, int part)
+/* to[i][pairs up to whole vectors] = pairs of a[at + i lda + 0 .. k). */
+FN_INLINE void gemm_pack_rows(real *restrict to, const real *restrict a, int64_t at, int64_t lda, int64_t k,
+                              int64_t rows, int part, const int half)
 {
-    for (int64_t i = 0; i < rows; i++, a += lda)
+    for (int64_t i = 0; i < rows; i++, at += lda)
         for (int64_t l = 0; l < k; l += 2 * VL, to += VL)
-            vstore(to, gemm_load_pairs(a + l, k - l, part));
+            vstore(to, gemm_load_pairs(a, at + l, k - l, part, half));
 }
 
-/* The same from a k-major A: a[l lda + i]. */
-static void gemm_pack_rows_transposed(real *restrict to, const real *restrict a, int64_t lda, int64_t k, int64_t rows,
-                                      int part)
+/* The same from a k-major A: a[at + l lda + i]. */
+FN_INLINE void gemm_pack_rows_transposed(real *restrict to, const real *restrict a, int64_t at, int64_t lda, int64_t k,
+                                         int64_t rows, int part, const int half)
 {
     const int64_t ld = gemm_up(k, 2 * VL) * VL;
-    for (int64_t l = 0; l < k; l += 2 * VL, a += 2 * VL * lda) /* rows of A are far apart: all of one's columns at once */
+    for (int64_t l = 0; l < k; l += 2 * VL, at += 2 * VL * lda) /* rows of A are far apart: all of one's columns at once */
         for (int64_t i = 0; i < rows; i += VL) {
             const int64_t have = gemm_min(VL, rows - i), left = k - l;
             vec x[VL];
 #pragma GCC unroll 16
             for (int j = 0; j < VL; j++) {
-                const real *row = a + 2 * j * lda + i;
-                const vec even = 2 * j < left ? vload_n(row, have) : (vec){};
-                const vec odd = 2 * j + 1 < left ? vload_n(row + lda, have) : (vec){};
+                const int64_t row = at + 2 * j * lda + i;
+                const vec even = 2 * j < left ? gemm_load(a, row, have, half) : (vec){};
+                const vec odd = 2 * j + 1 < left ? gemm_load(a, row + lda, have, half) : (vec){};
                 x[j] = vpairs_join(gemm_part(even, part), gemm_part(odd, part));
             }
             gemm_transpose(x);
@@ -113,9 +113,11 @@ static void gemm_pack_rows_transposed(real *restrict to, const real *restrict a,
 
 /* ---- blocks ---- */
 
-/* Whether it pays, by the sizes of the whole product alone: below these the copies cost more than the products gain. */
+/* Whether it pays (or has to be, for operands that are stored as bfloat16), by the sizes of the whole product alone: below these the copies cost more than the products gain. */
 static inline int gemm_in_parts(const gemm *p)
 {
+    if (p->half)
+        return 1;
     const int64_t rows = p->parts == 3 ? 128 : p->parts == 2 ? 64 : p->tiled ? 32 : VL;
     return p->parts > 0 && p->m >= rows && p->n >= (rows < 32 ? 32 : rows) && p->k >= (p->parts > 1 ? 64 : 32);
 }
@@ -130,24 +132,49 @@ static int64_t gemm_chain(const gemm *p, int64_t left)
 /* Rows [row, row + rows) of A in a block of k, as pairs. */
 static void gemm_pack_a_parts(const gemm *p, real *to, int64_t row, int64_t rows, int64_t k0, int64_t k, int part)
 {
-    if (p->k_major)
-        gemm_pack_rows_transposed(to, p->a + k0 * p->lda + row, p->lda, k, rows, part);
+    const int64_t at = p->k_major ? k0 * p->lda + row : row * p->lda + k0;
+    if (p->k_major && p->half & GEMM_HALF_A)
+        gemm_pack_rows_transposed(to, p->a, at, p->lda, k, rows, 0, 1);
+    else if (p->k_major)
+        gemm_pack_rows_transposed(to, p->a, at, p->lda, k, rows, part, 0);
+    else if (p->half & GEMM_HALF_A)
+        gemm_pack_rows(to, p->a, at, p->lda, k, rows, 0, 1);
     else
-        gemm_pack_rows(to, p->a + row * p->lda + k0, p->lda, k, rows, part);
+        gemm_pack_rows(to, p->a, at, p->lda, k, rows, part, 0);
 }
 
 static void gemm_pack_b_parts(const gemm *p, real *to, int64_t column, int64_t columns, int64_t k0, int64_t k, int part)
 {
     if (p->b_transposed)
-        gemm_pack_pairs_transposed(to, p->b + column * p->ldb + k0, p->ldb, k, columns, part);
+        gemm_pack_pairs_transposed(to, p->b, column * p->ldb + k0, p->ldb, k, columns, part);
+    else if (p->half & GEMM_HALF_B)
+        gemm_pack_pairs(to, p->b, k0 * p->ldb + column, p->ldb, k, columns, 0, 1);
     else
-        gemm_pack_pairs(to, p->b + k0 * p->ldb + column, p->ldb, k, columns, part);
+        gemm_pack_pairs(to, p->b, k0 * p->ldb + column, p->ldb, k, columns, part, 0);
+}
+
+/* Column sums of B's rows [k0, k0 + k), added to those of the rows before. */
+static void gemm_sum_b(const gemm *p, int64_t c0, int64_t c1, int64_t k0, int64_t k)
+{
+    const int add = p->add_sums || k0 > 0;
+    if (!(p->half & GEMM_HALF_B)) {
+        gemm_column_sums(p->sums + c0, p->b + k0 * p->ldb + c0, p->ldb, k, c1 - c0, add);
+        return;
+    }
+    for (int64_t j = c0; j < c1; j += VL) {
+        const int64_t n = gemm_min(VL, c1 - j);
+        vec sum = add ? vload_n(p->sums + j, n) : (vec){};
+        for (int64_t l = k0; l < k0 + k; l++)
+            sum += gemm_load(p->b, l * p->ldb + j, n, 1);
+        vstore_n(p->sums + j, sum, n);
+    }
 }
 
 /* Rows [r0, r1) and columns [c0, c1) of C on vectors, by one part. */
 static void gemm_rounded_block(const gemm *p, int64_t r0, int64_t r1, int64_t c0, int64_t c1, real *scratch)
 {
-    const int gated = gemm_gated(p), plain = gated || gemm_plain(p), beside = p->s && !gated;
+    const int gated = gemm_gated(p) && !(p->half & (GEMM_HALF_C | GEMM_HALF_S)), plain = gated || gemm_plain(p);
+    const int beside = (p->s && !gated) || p->half & GEMM_HALF_C;
     const int64_t vectors = gemm_up(c1 - c0, VL);
     real *packed_a = scratch + GEMM_K * GEMM_COLUMNS * VL;
     real product[GEMM_TILE_VECS * VL];
@@ -161,7 +188,7 @@ static void gemm_rounded_block(const gemm *p, int64_t r0, int64_t r1, int64_t c0
             v += nv;
         }
         if (p->sums && r0 == 0)
-            gemm_column_sums(p->sums + c0, p->b + k0 * p->ldb + c0, p->ldb, k, c1 - c0, p->add_sums || !first);
+            gemm_sum_b(p, c0, c1, k0, k);
 
         for (int64_t at = r0; at < r1; at += GEMM_ROWS) {
             const int64_t end = gemm_min(at + GEMM_ROWS, r1);
@@ -170,10 +197,10 @@ static void gemm_rounded_block(const gemm *p, int64_t r0, int64_t r1, int64_t c0
                 const int nv = gemm_panel(vectors, v, 0), most = gemm_tile_rows[nv];
                 const int64_t column = c0 + v * VL, columns = gemm_min(nv * VL, c1 - column);
                 gemm_tile t = {.b = scratch + v * VL * pairs, .k = pairs, .lda = lda, .ldb = nv * VL,
-                               .start = first && !p->s && p->bias ? p->bias + column : NULL,
+                               .start = first && !beside && p->bias ? p->bias + column : NULL,
                                .ldc = beside ? nv * VL : p->ldc, .tail = columns - (nv - 1) * VL,
                                .add = !beside && (p->add || !first), .whole = pairs,
-                               .floor = plain && last && p->activation == FN_ACT_RELU ? 0 : -(real)FN_INFINITY,
+                               .floor = plain && last && !beside && p->activation == FN_ACT_RELU ? 0 : -(real)FN_INFINITY,
                                .slope = p->gradient == FN_ACT_LEAKY_RELU ? p->alpha : 0};
                 for (int64_t r = at; r < end;) {
                     const int64_t n = end - r <= most ? end - r : gemm_up(end - r, gemm_up(end - r, most));
@@ -181,7 +208,7 @@ static void gemm_rounded_block(const gemm *p, int64_t r0, int64_t r1, int64_t c0
                     t.c = beside ? product : p->c + r * p->ldc + column;
                     t.gate = gated ? p->s + r * p->ldc + column : NULL;
                     gemm_pair_tiles[nv][n](&t);
-                    if (!plain && (beside || last))
+                    if (beside || (!plain && last))
                         gemm_finish(p, r, n, column, columns, beside ? product : NULL, nv * VL, first, last);
                     r += n;
                 }
@@ -295,7 +322,7 @@ static void gemm_tiled_block(const gemm *p, int64_t r0, int64_t r1, int64_t c0, 
             }
         }
         if (p->sums && r0 == 0)
-            gemm_column_sums(p->sums + c0, p->b + k0 * p->ldb + c0, p->ldb, k, c1 - c0, p->add_sums || !first);
+            gemm_sum_b(p, c0, c1, k0, k);
 
         for (int64_t at = r0; at < r1; at += GEMM_TILED_ROWS) {
             const int64_t end = gemm_min(at + GEMM_TILED_ROWS, r1);

@@ -166,7 +166,7 @@ static gemm_tile_fn *const gemm_tiles[2][9][17] = {{GEMM_TILES(GEMM_ROWS_ENTRY)}
 #undef GEMM_KMAJOR_ENTRY
 
 #ifdef FN_PAIRS
-#define GEMM_PAIR_TILES(X) GEMM_TILES_2(X) GEMM_TILES_3(X) GEMM_TILES_4(X)
+#define GEMM_PAIR_TILES(X) GEMM_TILES_1(X) GEMM_TILES_2(X) GEMM_TILES_3(X) GEMM_TILES_4(X)
 #define GEMM_DEFINE(R, NV) \
     static void gemm_pairs_##R##x##NV(const gemm_tile *t) { gemm_tile_body(R, NV, 0, 1, t); }
 GEMM_PAIR_TILES(GEMM_DEFINE)

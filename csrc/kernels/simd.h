@@ -232,6 +232,18 @@ FN_INLINE vec vpairs_round(vec first, vec second)
     __asm__("vcvtne2ps2bf16 %1, %2, %0" : "=v"(pairs) : "v"(first), "v"(second));
     return pairs;
 }
+/* VL elements of bfloat16, of which n exist, as float32; and x rounded, its first n elements. */
+FN_INLINE vec vhalf_load_n(const uint16_t *p, int64_t n)
+{
+    const __m256i x = _mm256_maskz_loadu_epi16((__mmask16)((1u << n) - 1), p);
+    return (vec)_mm512_slli_epi32(_mm512_cvtepu16_epi32(x), 16);
+}
+FN_INLINE void vhalf_store_n(uint16_t *p, vec x, int64_t n)
+{
+    __m256i y;
+    __asm__("vcvtneps2bf16 %1, %0" : "=v"(y) : "v"(x));
+    _mm256_mask_storeu_epi16(p, (__mmask16)((1u << n) - 1), y);
+}
 /* The same, pair j made of element j of each. */
 FN_INLINE vec vpairs_join(vec first, vec second)
 {

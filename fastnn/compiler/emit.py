@@ -7,7 +7,7 @@ from fastnn.compiler.place import place
 from fastnn.compiler.program import Program
 from fastnn.ops.core import is_batched, size
 
-ITEM = {"float32": 4, "float64": 8, "int32": 4, "int8": 1}
+ITEM = {"float32": 4, "float64": 8, "int32": 4, "int8": 1, "bfloat16": 2}
 
 
 class Record:
@@ -25,10 +25,12 @@ class PlanBuilder:
 
     def __init__(self):
         self.records = []
+        self.level = "highest"  # of the matrix products that are emitted now
         self.alias = {}  # value -> value whose memory it is
         self._scratch = Program()
 
     def run(self, kernel, operands, ints, reals=(), *, cost=0.0, batched=False, split=-1):
+        ints = precision.adjust(kernel, tuple(ints), self.level, operands)
         self.records.append(Record(kernel, operands, ints, reals, cost, batched, split))
 
     def temporary(self, shape, dtype):
@@ -54,7 +56,7 @@ class Plan:
     """
 
     def __init__(self, stages, capacity, dtype, *, loads=(), homes=None, debug=False, matmul_precision="highest"):
-        self.capacity, self.dtype = capacity, dtype
+        self.capacity, self.dtype, self.matmul_precision = capacity, dtype, matmul_precision
         self.builder = builder = PlanBuilder()
         self.homes = {}
         self.roots = []
@@ -73,10 +75,6 @@ class Plan:
             else:
                 builder.records.extend(stage)
         self.records = builder.records
-        self.matmul_precision = matmul_precision
-        if dtype == "float32":
-            for record in self.records:
-                record.ints = precision.adjust(record.kernel, record.ints, matmul_precision)
         self._bind(debug)
 
     def _lower(self, program):
@@ -94,6 +92,9 @@ class Plan:
             if instruction.op.is_view:
                 continue
             self._reuse(instruction, j, last, kept)
+            builder.level = "highest"
+            if self.dtype == "float32":
+                builder.level = "medium" if instruction.lowered else self.matmul_precision
             instruction.op.lower(builder, tuple(instruction.outs), tuple(instruction.ins))
 
     def _reuse(self, instruction, j, last, kept):
@@ -199,6 +200,10 @@ class Plan:
         """A view of a value's memory, valid after a step until the next (roots), for `rows` samples."""
         root = self.builder.root(value)
         shape = tuple(self.capacity if d is None else d for d in value.shape)
+        if value.dtype == "bfloat16":  # which NumPy does not know: a copy
+            bits = np.frombuffer(self.memory, np.uint16, count=int(np.prod(shape)), offset=self.offsets[root])
+            array = (bits.astype(np.uint32) << 16).view(np.float32).reshape(shape)
+            return array[:rows] if rows is not None and is_batched(value.shape) else array
         if root in self.offsets:
             n = int(np.prod(shape))
             array = np.frombuffer(self.memory, value.dtype, count=n, offset=self.offsets[root]).reshape(shape)

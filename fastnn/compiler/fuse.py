@@ -39,6 +39,7 @@ def fuse(program):
 def _replace(program, old, new):
     """Instruction `new` in the place of `old` (a list of instructions)."""
     gone = set(map(id, old))
+    new.lowered = any(i.lowered for i in old)
     program.instructions = [i for i in program.instructions if id(i) not in gone] + [new]
 
 

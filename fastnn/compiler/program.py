@@ -14,7 +14,7 @@ class Value:
     __slots__ = ("content", "dtype", "kind", "load", "maker", "name", "number", "shape")
 
     def __init__(self, number, shape, dtype, kind="result", content=None, name=None):
-        self.number, self.shape, self.dtype = number, shape, dtype
+        self.number, self.shape, self.dtype = number, shape, dtype  # "bfloat16" too, where the compiler says so
         self.kind = kind  # "result", "input", "variable", "constant"
         self.content = content
         self.name = name
@@ -26,12 +26,12 @@ class Value:
 
 
 class Instruction:
-    """An operation on values."""
+    """An operation on values. `lowered`: its products may round their operands to bfloat16."""
 
-    __slots__ = ("ins", "op", "outs", "position")
+    __slots__ = ("ins", "lowered", "op", "outs", "position")
 
-    def __init__(self, op, ins, outs, position):
-        self.op, self.ins, self.outs, self.position = op, list(ins), list(outs), position
+    def __init__(self, op, ins, outs, position, lowered=False):
+        self.op, self.ins, self.outs, self.position, self.lowered = op, list(ins), list(outs), position, lowered
         for v in self.outs:
             v.maker = self
 
@@ -73,7 +73,7 @@ class Program:
                 outs.append(v)
             if not isinstance(node.op, Leaf):
                 ins = [values[t.node.number, t.index] for t in node.inputs]
-                program.instructions.append(Instruction(node.op, ins, outs, number))
+                program.instructions.append(Instruction(node.op, ins, outs, number, node.lowered))
         program.roots = [values[t.node.number, t.index] for t in roots]
         return program
 

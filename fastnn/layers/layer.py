@@ -11,7 +11,7 @@ import warnings
 
 import numpy as np
 
-from fastnn import config, graph
+from fastnn import config, dtype_policies, graph
 from fastnn.graph import Spec, Tensor, mask_of, set_mask
 from fastnn.utils import tree
 from fastnn.variables import Variable
@@ -71,7 +71,7 @@ class Layer:
     Args:
         name: shown in summaries and files; made from the class' name by default.
         trainable: whether its weights are changed in training.
-        dtype: "float32" or "float64"; the default float type if None.
+        dtype: "float32", "float64" or "mixed_bfloat16" (see `fastnn.DTypePolicy`); the process' policy if None.
         activity_regularizer: a function of the output whose value is added to the loss.
         learning_rate_factor: multiplies the learning rate of its weights (fastnn's own); may be set later, and then
             holds for the layers within it too.
@@ -93,11 +93,25 @@ class Layer:
 
         self.name = name or auto_name(snake_case(type(self).__name__))
         self.trainable = bool(trainable)
-        self.dtype = config.standardize_dtype(dtype, f"{self.name}: dtype") if dtype is not None else config.floatx()
+        self.dtype_policy = (
+            dtype_policies.get(dtype, f"{self.name}: dtype") if dtype is not None else config.dtype_policy()
+        )
         self.built = False
         self.activity_regularizer = regularizers.get(activity_regularizer)
         self.input_spec_shape = tuple(input_shape) if input_shape is not None else None  # without the batch
         self.learning_rate_factor = learning_rate_factor
+
+    @property
+    def dtype(self):
+        """The type of the weights."""
+        return self.dtype_policy.variable_dtype
+
+    variable_dtype = dtype
+
+    @property
+    def compute_dtype(self):
+        """The type that matrix products round their operands to."""
+        return self.dtype_policy.compute_dtype
 
     @property
     def learning_rate_factor(self):
@@ -278,7 +292,8 @@ class Layer:
     def _traced(self, trace, args, kwargs):
         if self._takes("training") and kwargs.get("training") is None:
             kwargs = {**kwargs, "training": trace.training}
-        outputs = self._masked_call(args, kwargs)
+        with trace.policy(self.dtype_policy):
+            outputs = self._masked_call(args, kwargs)
         if self.activity_regularizer is not None:
             from fastnn.ops.nn import divide_by_samples
 
@@ -389,7 +404,7 @@ class Layer:
 
     def get_config(self):
         """Keyword arguments that make an equal layer."""
-        base = {"name": self.name, "trainable": self.trainable, "dtype": self.dtype}
+        base = {"name": self.name, "trainable": self.trainable, "dtype": self.dtype_policy.name}
         if self.learning_rate_factor != 1.0:
             base["learning_rate_factor"] = self.learning_rate_factor
         if type(self).get_config is Layer.get_config and type(self).__init__ is not Layer.__init__:

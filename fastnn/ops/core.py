@@ -189,8 +189,8 @@ def make(op, *tensors):
     specs = op.infer(*[Spec(t.shape, t.dtype) for t in tensors])
     if isinstance(specs, Spec):
         specs = (specs,)
-    node = graph.Node(op, tensors, specs)
     trace = graph.current_trace()
+    node = graph.Node(op, tensors, specs, trace is not None and trace.lowered)
     if op.has_effect and trace is not None:
         trace.effects.append(node)
     return node.outputs

@@ -3,7 +3,7 @@
 import numpy as np
 
 from fastnn import graph, ops
-from fastnn.compiler import Plan, Program, Record, differentiate, fuse
+from fastnn.compiler import Plan, Program, Record, differentiate, fuse, shrink
 from fastnn.compiler.store import Store
 from fastnn.graph import Spec
 from fastnn.ops import core, nn
@@ -81,6 +81,7 @@ class Step:
         at = len(roots) - len(gradients)
         self.random = any(getattr(i.op, "is_random", False) for i in program.instructions)
         fuse(program)
+        shrink(program)
         values = program.roots
         loaded = [program.leaves[t] for t in [*x, *y, *w] if t is not None and t in program.leaves]
         self.inputs = [program.leaves.get(t) for t in x]
