@@ -84,10 +84,10 @@ def products():
         show(f"{m}x{k} by {k}x{n}", race(calls), 2 * m * n * k)
 
 
-def fastnn_step(widths, optimizer, level, x, y):
+def fastnn_step(widths, optimizer, level, x, y, dtype="float32"):
     fastnn.utils.set_random_seed(1)
-    hidden = [layers.Dense(n, activation="relu") for n in widths[1:-1]]
-    model = fastnn.Sequential([fastnn.Input((widths[0],)), *hidden, layers.Dense(widths[-1])])
+    hidden = [layers.Dense(n, activation="relu", dtype=dtype) for n in widths[1:-1]]
+    model = fastnn.Sequential([fastnn.Input((widths[0],)), *hidden, layers.Dense(widths[-1], dtype=dtype)])
     chosen = fastnn.optimizers.SGD(0.01, momentum=0.9) if optimizer == "momentum" else "adam"
     loss = fastnn.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(chosen, loss, matmul_precision=level)
@@ -123,6 +123,7 @@ def steps():
         x = rng.standard_normal((batch, widths[0]), np.float32)
         y = rng.integers(0, widths[-1], batch).astype(np.int32)
         calls = {level: fastnn_step(widths, optimizer, level, x, y) for level in LEVELS}
+        calls["mixed_bfloat16"] = fastnn_step(widths, optimizer, "highest", x, y, "mixed_bfloat16")
         if torch is not None:
             calls["torch float32"] = torch_step(widths, optimizer, False, x, y)
             calls["torch bfloat16"] = torch_step(widths, optimizer, True, x, y)

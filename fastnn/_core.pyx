@@ -282,9 +282,10 @@ def run(str kernel, bint float64, tuple operands, tuple ints, tuple reals=(), *,
 cdef int MATMUL_NN = KERNELS["matmul_nn"], MATMUL_NT = KERNELS["matmul_nt"], MATMUL_TN = KERNELS["matmul_tn"]
 
 
-def matmul(a, b, out, bint transpose_a, bint transpose_b, bias, int activation, double alpha, bint accumulate):
+def matmul(a, b, out, bint transpose_a, bint transpose_b, bias, int activation, double alpha, bint accumulate,
+           int parts, bint tiled):
     """The product of two plain matrices, or None for anything unusual or wrong: fastnn.kernels.matmul, which documents
-    the arguments, has the checks and the messages."""
+    the arguments, has the checks and the messages. `parts` and `tiled` are what fastnn.precision.choose says."""
     cdef fn_op op
     cdef fn_step step
     cdef fn_status status
@@ -330,6 +331,8 @@ def matmul(a, b, out, bint transpose_a, bint transpose_b, bias, int activation, 
     op.i[0], op.i[1], op.i[2] = k if transpose_a else m, n, m if transpose_a else k
     op.i[3], op.i[4], op.i[5] = m if transpose_a else k, k if transpose_b else n, n
     op.i[6], op.i[7] = accumulate, activation
+    if kind == cnp.NPY_FLOAT32:
+        op.i[18], op.i[19] = parts, tiled
     op.f[0] = alpha
     step.rows = 1
     with nogil:

@@ -12,6 +12,8 @@ than float32's, or a product is too small to gain, float32 is what runs. Tiles (
 multiply pairs (AVX512_BF16) medium alone.
 """
 
+import functools
+
 from fastnn import _core
 
 #: level -> parts of each operand
@@ -31,6 +33,7 @@ def check(level, where):
     return level
 
 
+@functools.cache
 def choose(level):
     """(parts, on tiles) that products of this level have on this processor; (0, False) is float32."""
     parts, units = PARTS[level], _core.bfloat16_units()

@@ -47,9 +47,10 @@ def matmul(a, b, out=None, *, transpose_a=False, transpose_b=False, bias=None, a
     together with transpose_b is not supported: (b @ a).T is the same product.
     """
     code = ACTIVATIONS.get(activation)
-    if code is not None and precision == "highest":
+    if code is not None and precision in levels.PARTS:
         alpha = _ALPHA.get(activation, 0.0) if code else 0.0
-        fast = _core.matmul(a, b, out, transpose_a, transpose_b, bias, code, alpha, accumulate)
+        how = levels.choose(precision)
+        fast = _core.matmul(a, b, out, transpose_a, transpose_b, bias, code, alpha, accumulate, *how)
         if fast is not None:
             return fast
     return _general(a, b, out, transpose_a, transpose_b, bias, activation, accumulate, precision)
