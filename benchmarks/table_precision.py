@@ -26,7 +26,7 @@ ARGS = parser.parse_args()
 def mlp():
     return fastnn.Sequential(
         [
-            fastnn.Input((28, 28)),
+            fastnn.Input((28, 28, 1)),
             layers.Rescaling(1 / 255),
             layers.Flatten(),
             layers.Dense(256, activation="relu"),
@@ -38,6 +38,7 @@ def mlp():
 
 def accuracy(net, level, seed, data):
     (x, y), (x_test, y_test) = data
+    x, x_test = x[..., None], x_test[..., None]
     fastnn.utils.set_random_seed(seed)
     if level == "mixed_bfloat16":
         config.set_dtype_policy(level)
