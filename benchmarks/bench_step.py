@@ -31,13 +31,13 @@ DEFAULTS = {
     "fastnn": ["fit", "train_on_batch", "predict_on_batch", "predict"],
     "numpy": ["numpy"],
     "torch": ["eager+tcm", "compile+tcm", "compile-step+tcm", "trace+tcm", "trace"],
-    "jax": ["jit", "jit+tcm", "scan64"],
+    "jax": ["jit", "jit+tcm", "jit-loop+tcm", "scan64"],
     "tensorflow": ["function+tcm", "function-jit+tcm"],
     "onnxruntime": ["session"],
     "sklearn": ["epoch"],
     "keras": ["fit", "train_on_batch", "predict_on_batch"],
 }
-TRAINING_ONLY = {"fit", "train_on_batch", "compile-step", "scan64", "epoch"}
+TRAINING_ONLY = {"fit", "train_on_batch", "compile-step", "jit-loop", "scan64", "epoch"}
 INFERENCE_ONLY = {"predict_on_batch", "predict", "trace", "session"}
 MANY_STEPS_A_CALL = {"scan64", "fit", "epoch", "predict"}  # marked in the table: no Python between the steps
 

@@ -9,7 +9,8 @@ import pytest
 import fastnn
 from fastnn import graph, layers, ops
 from fastnn.compiler import Plan, Program, differentiate, fuse
-from fastnn.ops.recurrent import CELLS, recurrence
+from fastnn.ops.core import apply
+from fastnn.ops.recurrent import CELLS, SequenceWeightGrad, recurrence, sequence_product
 from fastnn.variables import Variable
 
 
@@ -120,6 +121,37 @@ def gradients(function, arrays, weights):
             moved[j][at] -= 2e-6
             numeric[at] = (up - total(moved)) / 2e-6
         yield plan.array(value).copy(), numeric
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("size", [(1, 1, 1, 3), (3, 5, 2, 96), (5, 27, 13, 69), (2, 150, 30, 213), (9, 29, 67, 300)])
+def test_weight_gradients(size, dtype):
+    """Of sequences shorter and longer than a block of rows, and of columns that fill their vectors and that do not."""
+    batch, time, m, n = size
+    rng = np.random.default_rng(3)
+    a, c = (rng.normal(size=(batch, time, m)) for _ in range(2))
+    b = rng.normal(size=(batch, time, n))
+    for third in (n // 3, n):  # columns of d, of which the last n // 3 count
+        d = rng.normal(size=(batch, time, third))
+        left = np.einsum("btm,btn->mn", a, b)
+        right = np.einsum("btm,btn->mn", c, d[..., -(n // 3) :])
+        sums, last = b.sum(axis=(0, 1)), d[..., -(n // 3) :].sum(axis=(0, 1))
+        for more, want, total in [
+            ((), left, sums),
+            ((c, d), np.hstack([left[:, : -(n // 3)], right]), np.hstack([sums[: -(n // 3)], last])),
+        ]:
+            found = apply(SequenceWeightGrad(), *(v.astype(dtype) for v in (a, b, *more)))
+            for got, expected in zip(found, (want, total), strict=True):
+                assert got.dtype == dtype
+                np.testing.assert_allclose(got, expected, atol=1e-11 if dtype == "float64" else 2e-4)
+
+
+def test_wrong_products_of_sequences():
+    x = np.zeros((2, 3, 4))
+    with pytest.raises(ValueError, match=r"sequence_product: shapes .* do not fit"):
+        sequence_product(x, np.zeros((5, 6)))
+    with pytest.raises(ValueError, match=r"sequence_weight_grad: shapes .* differ in their rows"):
+        apply(SequenceWeightGrad(), x, np.zeros((2, 4, 4)))
 
 
 @pytest.mark.parametrize("size", [(1, 1, 1), (3, 4, 2), (2, 2, 5)])

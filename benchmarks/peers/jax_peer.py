@@ -1,4 +1,8 @@
-"""JAX: the whole step jitted with donated buffers, and 64 steps scanned in one call."""
+"""JAX: the whole step jitted with donated buffers, and 64 steps scanned in one call.
+
+Recurrent nets are a scan over time: unrolled ("jit"; compiling a hundred steps of it takes many minutes, so longer
+sequences are unrolled by tens), and not unrolled ("jit-loop").
+"""
 
 import jax
 import jax.numpy as jnp
@@ -8,9 +12,10 @@ from jax import lax
 from .workloads import GATES, NORM_EPSILON
 
 SCAN = 64
+UNROLL_MOST, UNROLL_LONG = 50, 10
 
 
-def forward(stages, weights, x):
+def forward(stages, weights, x, loop=False):
     weights = iter(weights)
     activations = {"relu": jax.nn.relu, "tanh": jnp.tanh, None: lambda z: z}
     for stage in stages:
@@ -37,7 +42,7 @@ def forward(stages, weights, x):
         elif kind == "flatten":
             x = x.reshape(len(x), -1)
         else:
-            x = recur(kind, stage[1], x, next(weights), next(weights), next(weights))
+            x = recur(kind, stage[1], x, next(weights), next(weights), next(weights), loop)
     return x
 
 
@@ -50,8 +55,8 @@ def norm_conv(x, weights, strides):
     return x * scale + (next(weights) - mean * scale)
 
 
-def recur(kind, units, x, kernel, recurrent, bias):
-    """The input products of all steps at once, then an unrolled scan over time."""
+def recur(kind, units, x, kernel, recurrent, bias, loop):
+    """The input products of all steps at once, then a scan over time."""
     inputs = jnp.swapaxes(x @ kernel + (bias[0] if kind == "gru" else bias), 0, 1)
 
     def cell(carry, xt):
@@ -67,14 +72,16 @@ def recur(kind, units, x, kernel, recurrent, bias):
         return (z * h + (1 - z) * jnp.tanh(xh + jax.nn.sigmoid(xr + hr) * hh), c), None
 
     zero = jnp.zeros((x.shape[0], units), x.dtype)
-    return lax.scan(cell, (zero, zero), inputs, unroll=inputs.shape[0])[0][0]
+    steps = inputs.shape[0]
+    unroll = 1 if loop else steps if steps <= UNROLL_MOST else UNROLL_LONG
+    return lax.scan(cell, (zero, zero), inputs, unroll=unroll)[0][0]
 
 
-def make_step(w):
+def make_step(w, loop=False):
     kind, rate = w.optimizer
 
     def loss(p, x, y):
-        out = forward(w.stages, p, x)
+        out = forward(w.stages, p, x, loop)
         if w.loss == "softmax":
             return -jnp.take_along_axis(jax.nn.log_softmax(out), y[:, None], axis=1).mean()
         return ((out - y) ** 2).mean()
@@ -101,6 +108,8 @@ def make_step(w):
 
 
 class Jit:
+    loop = False
+
     def __init__(self, w):
         self.w = w
         p = [jnp.array(v) for v in w.weights]
@@ -108,7 +117,7 @@ class Jit:
         m = [jnp.zeros_like(v) for v in p] if slots != "sgd" else []
         v = [jnp.zeros_like(v) for v in p] if slots == "adam" else []
         self.state = (p, m, v, jnp.zeros((), jnp.float32))
-        self.prepare(make_step(w))
+        self.prepare(make_step(w, self.loop))
 
     def prepare(self, step):
         self.step = jax.jit(step, donate_argnums=0)
@@ -122,6 +131,10 @@ class Jit:
 
     def weights(self):
         return [np.asarray(p) for p in self.state[0]]
+
+
+class Loop(Jit):
+    loop = True
 
 
 class Scan(Jit):
@@ -157,4 +170,6 @@ def variants(w):
     if w.inference:
         return {"jit": Inference}
     small = sum(p.size for p in w.weights) < 2**20  # else 64 steps take seconds and save nothing
+    if any(stage[0] in GATES for stage in w.stages):
+        return {"jit": Jit, "jit-loop": Loop}
     return {"jit": Jit, "scan64": Scan} if w.dense and small else {"jit": Jit}

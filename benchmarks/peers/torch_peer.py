@@ -115,6 +115,8 @@ def build(w):
             net.weight_ih_l0.data, net.weight_hh_l0.data = kernel.T.contiguous(), recurrent.T.contiguous()
             net.bias_ih_l0.data = (bias[0] if kind == "gru" else bias).clone()
             net.bias_hh_l0.data = bias[1].clone() if kind == "gru" else torch.zeros_like(bias)
+            # the others have one bias: two of them would learn twice as fast
+            net.bias_hh_l0.requires_grad_(kind == "gru")
             params += [net.weight_ih_l0, net.weight_hh_l0, (net.bias_ih_l0, net.bias_hh_l0)]
             modules.append(layer)
     return nn.Sequential(*modules), params

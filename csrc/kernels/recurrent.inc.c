@@ -33,11 +33,13 @@
  *      [7] U  [8] h before each step  [9] gates; simple_rnn: last h  [10] what [5] above is  [11] mask  [12] factors
  *   i, f, split  as above
  *
- *     gru_weight_grad   dU = [A^T B, C^T D], sums = [sum of B, sum of D] over the rows
- *   p  dU[units, 3 units], sums[3 units] or NULL, A, B, C, D
- *   i  [0] rows (of a sample when batched)  [1] units  [2] ldb  [3] ldd  [4] first column of D; A and C have units
- *      columns, B twice and D once as many
- *   split  FN_SPLIT_BLOCKS
+ * And the gradients by the weights, of U and of those of the inputs alike, sums over all samples and steps:
+ *
+ *     sequence_weight_grad   dW = [A^T B, C^T D], sums = [sum of B, sum of D] over the rows
+ *   p  dW[m, n + o], sums[n + o] or NULL, A[rows, m], B[rows, ldb] of which n columns, C[rows, m], D[rows, ldd]
+ *   i  [0] rows (of a sample when batched)  [1] m  [2] n  [3] ldb  [4] o, or 0: no C and D  [5] ldd  [6] first column
+ *      of D
+ *   split  FN_SPLIT_BLOCKS: panels of columns
  */
 
 enum { RNN_SIMPLE, RNN_LSTM, RNN_GRU };
@@ -593,43 +595,111 @@ RNN_KERNEL(lstm_grad, RNN_LSTM, rnn_backward, rnn_backward_scratch)
 RNN_KERNEL(gru_grad, RNN_GRU, rnn_backward, rnn_backward_scratch)
 #undef RNN_KERNEL
 
-/* The two products of gru_weight_grad. */
-static void gru_products(const fn_op *op, const fn_step *step, gemm *two)
+/* ---- weights ---- */
+
+/* Rows, many more than A has columns, go by in blocks so short that a panel of B stays in the first-level cache while
+ * all of A passes, and dW in the second-level one. */
+enum { RNN_DEPTH = 128 };
+
+/* A^T B and C^T D. */
+static void rnn_weight_products(const fn_op *op, const fn_step *step, gemm *two)
 {
-    const int64_t rows = fn_rows(op, step), units = op->i[1];
-    real *du = op->p[0], *sums = op->p[1];
-    two[0] = (gemm){.c = du, .a = op->p[2], .b = op->p[3], .sums = sums, .m = units, .n = 2 * units, .k = rows,
-                    .lda = units, .ldb = op->i[2], .ldc = 3 * units, .k_major = 1};
-    two[1] = (gemm){.c = du + 2 * units, .a = op->p[4], .b = (const real *)op->p[5] + op->i[4],
-                    .sums = sums ? sums + 2 * units : NULL, .m = units, .n = units, .k = rows, .lda = units,
-                    .ldb = op->i[3], .ldc = 3 * units, .k_major = 1};
+    const int64_t rows = fn_rows(op, step), m = op->i[1], n = op->i[2], ldc = n + op->i[4];
+    real *dw = op->p[0], *sums = op->p[1];
+    two[0] = (gemm){.c = dw, .a = op->p[2], .b = op->p[3], .sums = sums, .m = m, .n = n, .k = rows, .lda = m,
+                    .ldb = op->i[3], .ldc = ldc};
+    two[1] = (gemm){.c = dw + n, .a = op->p[4], .sums = sums ? sums + n : NULL, .m = m, .n = op->i[4], .k = rows,
+                    .lda = m, .ldb = op->i[5], .ldc = ldc};
+    if (two[1].n > 0)
+        two[1].b = (const real *)op->p[5] + op->i[6];
 }
 
-static int64_t gru_weight_grad_tasks(const fn_op *op, const fn_step *step)
+static int64_t rnn_panels(const gemm *p) { return gemm_up(gemm_up(p->n, VL), RNN_PANEL); }
+
+static int64_t sequence_weight_grad_tasks(const fn_op *op, const fn_step *step)
 {
     gemm two[2];
-    gru_products(op, step, two);
-    const gemm_grid g = gemm_make_grid(&two[0], op), h = gemm_make_grid(&two[1], op);
-    return g.row_tasks * g.column_blocks + h.row_tasks * h.column_blocks;
+    rnn_weight_products(op, step, two);
+    return rnn_panels(&two[0]) + rnn_panels(&two[1]);
 }
 
-static size_t gru_weight_grad_scratch(const fn_op *op, const fn_step *step)
+static size_t sequence_weight_grad_scratch(const fn_op *op, const fn_step *step)
 {
-    return ((size_t)GEMM_K * (GEMM_COLUMNS * VL + GEMM_ROWS + VL) + (size_t)(fn_rows(op, step) + 3 * op->i[1])) *
-           sizeof(real);
+    (void)step;
+    return (size_t)RNN_DEPTH * (size_t)(op->i[1] + VL + RNN_PANEL * VL) * sizeof(real);
 }
 
-static void gru_weight_grad_run(const fn_op *op, const fn_step *step, int64_t lo, int64_t hi, void *scratch)
+/* Rows of dW in the tile that begins at `row`. */
+static inline int64_t rnn_strip(const gemm *p, int64_t row, int most)
+{
+    const int64_t left = p->m - row;
+    return left <= most ? left : gemm_up(left, gemm_up(left, most));
+}
+
+/* `depth` rows of A from row k0 on, in strips as the tiles take them. */
+static void rnn_pack_strips(const gemm *p, real *to, int64_t k0, int64_t depth, int most)
+{
+    for (int64_t row = 0; row < p->m;) {
+        const int64_t n = rnn_strip(p, row, most);
+        const real *a = p->a + k0 * p->lda + row;
+        for (int64_t l = 0; l < depth; l++, a += p->lda, to += n)
+            for (int64_t j = 0; j < n; j += VL)
+                vstore_n(to + j, vload_n(a + j, gemm_min(VL, n - j)), gemm_min(VL, n - j));
+        row += n;
+    }
+}
+
+/* Panels [v0, v1) of C = A^T B and of the sums. */
+static void rnn_weight_panels(const gemm *p, int64_t v0, int64_t v1, real *scratch)
+{
+    real *const strips = scratch, *const panel = scratch + RNN_DEPTH * (p->m + VL);
+    const int most = gemm_tile_rows[RNN_PANEL];
+    const int64_t vectors = gemm_up(p->n, VL);
+    int64_t k0 = 0;
+    do {
+        const int64_t depth = gemm_min(RNN_DEPTH, p->k - k0);
+        rnn_pack_strips(p, strips, k0, depth, most);
+        for (int64_t v = v0; v < v1; v++) {
+            const int width = rnn_panel(vectors, v * RNN_PANEL);
+            const int64_t column = v * RNN_PANEL * VL, columns = gemm_min(width * VL, p->n - column);
+            gemm_pack(panel, p->b + k0 * p->ldb + column, p->ldb, depth, columns);
+            if (p->sums)
+                gemm_column_sums(p->sums + column, panel, width * VL, depth, columns, k0 > 0);
+            /* meanwhile the next panel, whose rows lie too far apart for the processor to see, is on its way */
+            const int more = v + 1 < v1;
+            const int64_t next = more ? k0 : k0 + depth, rows = gemm_min(RNN_DEPTH, p->k - next);
+            const real *ahead = p->b + next * p->ldb + (more ? v + 1 : v0) * RNN_PANEL * VL;
+            int64_t asked = 0;
+            const real *a = strips;
+            for (int64_t row = 0; row < p->m;) {
+                const int64_t n = rnn_strip(p, row, most);
+                for (const int64_t end = rows * (row + n) / p->m; asked < end; asked++)
+                    for (int64_t j = 0; j < RNN_PANEL; j++)
+                        __builtin_prefetch(ahead + asked * p->ldb + j * VL, 0, 2);
+                const gemm_tile t = {
+                    .a = a, .b = panel, .c = p->c + row * p->ldc + column, .k = depth, .lda = n, .ldb = width * VL,
+                    .ldc = p->ldc, .tail = columns - (width - 1) * VL, .whole = depth, .add = k0 > 0,
+                    .floor = -FN_INFINITY,
+                };
+                gemm_tiles[1][width][n](&t);
+                a += depth * n;
+                row += n;
+            }
+        }
+        k0 += depth;
+    } while (k0 < p->k);
+}
+
+static void sequence_weight_grad_run(const fn_op *op, const fn_step *step, int64_t lo, int64_t hi, void *scratch)
 {
     gemm two[2];
-    gru_products(op, step, two);
+    rnn_weight_products(op, step, two);
     for (int j = 0; j < 2; j++) {
-        const gemm_grid g = gemm_make_grid(&two[j], op);
-        const int64_t tasks = g.row_tasks * g.column_blocks, from = lo < 0 ? 0 : lo, to = gemm_min(hi, tasks);
+        const int64_t panels = rnn_panels(&two[j]), from = lo < 0 ? 0 : lo, to = gemm_min(hi, panels);
         if (from < to && two[j].m > 0)
-            gemm_run_grid(&two[j], &g, from, to, scratch);
-        lo -= tasks;
-        hi -= tasks;
+            rnn_weight_panels(&two[j], from, to, scratch);
+        lo -= panels;
+        hi -= panels;
     }
 }
 
@@ -640,4 +710,5 @@ static void gru_weight_grad_run(const fn_op *op, const fn_step *step, int64_t lo
     X(simple_rnn_grad, FN_SPLIT_ROWS, fn_row_tasks, simple_rnn_grad_scratch, simple_rnn_grad_run)        \
     X(lstm_grad, FN_SPLIT_ROWS, fn_row_tasks, lstm_grad_scratch, lstm_grad_run)                          \
     X(gru_grad, FN_SPLIT_ROWS, fn_row_tasks, gru_grad_scratch, gru_grad_run)                             \
-    X(gru_weight_grad, FN_SPLIT_BLOCKS, gru_weight_grad_tasks, gru_weight_grad_scratch, gru_weight_grad_run)
+    X(sequence_weight_grad, FN_SPLIT_BLOCKS, sequence_weight_grad_tasks, sequence_weight_grad_scratch,   \
+      sequence_weight_grad_run)

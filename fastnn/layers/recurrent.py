@@ -11,7 +11,7 @@ from fastnn.layers.core import random_stream
 from fastnn.layers.layer import Layer
 from fastnn.ops import nn
 from fastnn.ops.core import apply, is_tensor
-from fastnn.ops.recurrent import CELLS
+from fastnn.ops.recurrent import CELLS, sequence_product
 from fastnn.variables import Variable
 
 #: Activations that the kernels know, with their parameters.
@@ -213,9 +213,7 @@ class Recurrent(Layer):
         return [None] * len(self.state_size)
 
     def _project(self, x):
-        y = ops.matmul(x, self.kernel)
-        bias = self._input_bias() if self.use_bias else None
-        return y if bias is None else ops.add(y, bias)
+        return sequence_product(x, self.kernel, self._input_bias() if self.use_bias else None)
 
     def _fused(self, x, states, mask, factors, known, aligned):
         first = dict(zip("hc", states, strict=False))

@@ -5,9 +5,10 @@ from fastnn.kernels.matmul import ACTIVATIONS as CODES
 from fastnn.ops import elementwise as ew
 from fastnn.ops import movement as sh
 from fastnn.ops.core import Op, apply, is_batched, lead, make, register, shape_of, size
-from fastnn.ops.linear import WeightGrad
+from fastnn.ops.linear import MatMul, WeightGrad
 
 _NS_PER_FLOP = 0.012  # one thread, float32
+_NARROW = 64  # up to this many columns, copying them in order takes longer than it saves
 
 #: Gates of each cell.
 CELLS = {"simple_rnn": 1, "lstm": 4, "gru": 3}
@@ -136,11 +137,10 @@ class Recurrence(_Cell):
         before = made["before"]
         if "factors" in given:
             before = ew.multiply(before, sh.expand_dims(given["factors"], 1))
+        right = ()
         if self.cell == "gru":
             right = (before, outs["inner"]) if self.reset_after else (made["extra"], outs["x"])
-            found["u"], found["bias"] = make(GruWeightGrad(self.reset_after), before, outs["x"], *right)
-        else:
-            found["u"] = make(WeightGrad(), before, outs["x"])[0]
+        found["u"], found["bias"] = make(SequenceWeightGrad(), before, outs["x"], *right)
         return (found["x"], found["u"], *(found.get(name) for name in self.given))
 
 
@@ -185,24 +185,48 @@ class RecurrenceGrad(_Cell):
 
 
 @register
-class GruWeightGrad(Op):
-    """dU (units, 3 units) of a gru and the sums of the gradients by its products: [before^T dx's first two gates,
-    a^T b's last units columns]."""
+class SequenceWeightGrad(Op):
+    """dw (m, n) = a^T b and db (n,) = sum of b over all samples and steps, of a (batch, time, m) and b (batch, time,
+    n). With c (batch, time, m) and d as well (a gru): the last third of the columns is c^T d's last columns instead."""
 
-    name = "gru_weight_grad"
+    name = "sequence_weight_grad"
 
-    def __init__(self, reset_after=True):
-        self.reset_after = reset_after
-
-    def infer(self, before, dx, a, b):
-        units = before.shape[-1]
-        return Spec((units, 3 * units), dx.dtype), Spec((3 * units,), dx.dtype)
+    def infer(self, a, b, *rest):
+        if a.shape[:-1] != b.shape[:-1]:
+            raise ValueError(f"sequence_weight_grad: shapes {a.shape} and {b.shape} differ in their rows")
+        return Spec((a.shape[-1], b.shape[-1]), b.dtype), Spec((b.shape[-1],), b.dtype)
 
     def lower(self, b, outs, ins):
-        rows, units = lead(ins[0].shape, 2)
-        last = ins[3].shape[-1]
-        b.run("gru_weight_grad", (*outs, *ins), (rows, units, 3 * units, last, last - units),
-              cost=6.0 * rows * units * units * _NS_PER_FLOP, batched=is_batched(ins[0].shape))  # fmt: skip
+        rows, m = lead(ins[0].shape, 2)
+        n = ins[1].shape[-1]
+        if len(ins) == 2 and n <= _NARROW:
+            WeightGrad(bias=True).lower(b, outs, ins)
+            return
+        other, ldd = (n // 3, ins[3].shape[-1]) if len(ins) > 2 else (0, 0)
+        b.run("sequence_weight_grad", (*outs, *ins), (rows, m, n - other, n, other, ldd, ldd - other),
+              cost=2.0 * rows * m * n * _NS_PER_FLOP, batched=is_batched(ins[0].shape))  # fmt: skip
+
+
+@register
+class SequenceProduct(Op):
+    """y (batch, time, n) = x (batch, time, m) w + b: the products of all steps' inputs at once. Inputs x, w (m, n) and,
+    where there is one, b (n,)."""
+
+    name = "sequence_product"
+
+    def infer(self, x, w, *bias):
+        if len(x.shape) != 3 or len(w.shape) != 2 or x.shape[2] != w.shape[0]:
+            raise ValueError(f"sequence_product: shapes {x.shape} and {w.shape} do not fit")
+        return Spec((*x.shape[:2], w.shape[1]), x.dtype)
+
+    def gradient(self, node, dy):
+        x, w, *bias = node.inputs
+        dw, db = make(SequenceWeightGrad(), x, dy)
+        return (make(MatMul(True), dy, w)[0], dw, *[db for _ in bias])
+
+    def lower(self, b, outs, ins):
+        x, w, *bias = ins
+        MatMul(bias=bool(bias)).lower(b, outs, (x, w, *bias))
 
 
 def recurrence(cell, x, recurrent_kernel, *, activation=("tanh", 0.0), recurrent_activation=("sigmoid", 0.0), bias=None,
@@ -236,3 +260,8 @@ def recurrence(cell, x, recurrent_kernel, *, activation=("tanh", 0.0), recurrent
     op = Recurrence(cell, activation, recurrent_activation, given, reverse, aligned, zeros, stateful, reset_after)
     found = dict(zip(op.results, apply(op, x, recurrent_kernel, *(beside[n] for n in given)), strict=True))
     return found["y"], found["h"], found.get("c")
+
+
+def sequence_product(x, w, bias=None):
+    """x w + bias of sequences x (batch, time, m): (batch, time, n), for weights w (m, n) and a bias (n,) or None."""
+    return apply(SequenceProduct(), x, w, *([] if bias is None else [bias]))
