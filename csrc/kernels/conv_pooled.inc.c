@@ -57,19 +57,30 @@ static void pooled_gradient(const conv *c, real *g, const real *dy, const real *
  *   p  parts[n][kh kw ci + co], X, dY, index (bytes), S or NULL; dY, index and S are the pool's
  *   split  FN_SPLIT_BLOCKS: parts
  *
- * The lines of some rows of x are copied to [column][row][line], so that a patch is kh lines that follow each other.
- * The elements of dy in these rows are listed filter by filter, and each list is one chain of additions.
+ * The lines of some columns of x are copied to [column][row][line], so that a patch is kh lines that follow each other;
+ * where pixels are whole vectors they stay where they are. The elements of dy in these columns are listed filter by
+ * filter, and each list is one chain of additions.
  */
+typedef struct {
+    int64_t columns;               /* of windows, done together */
+    int64_t column, row, line;     /* elements from a pixel to its neighbours, and between the lines of a patch */
+    int64_t size;                  /* elements that are copied */
+} pooled_strip;
 
-/* Rows of windows whose lines are copied at a time, and the rows of lines. */
-static int64_t pooled_rows(const conv *c, const pooled *p, int64_t rows) { return ((rows - 1) * p->sh + p->kh - 1) * c->sh + c->kh; }
+static inline int pooled_copies(const conv *c) { return c->ci % VL != 0; }
 
-static int64_t pooled_strip(const conv *c, const pooled *p)
+static pooled_strip pooled_strip_of(const conv *c, const pooled *p)
 {
-    int64_t rows = p->oh;
-    while (rows > 1 && pooled_rows(c, p, rows) * c->ow * p->ld > POOLED_ELEMENTS)
-        rows--;
-    return gemm_up(p->oh, gemm_up(p->oh, rows));
+    const int64_t pitch = conv_pitch(c);
+    pooled_strip t = {.columns = p->ow, .column = c->sw * c->ci, .row = c->sh * pitch, .line = pitch};
+    if (pooled_copies(c))
+        t = (pooled_strip){.columns = p->ow, .column = c->height * p->ld, .row = c->sh * p->ld, .line = p->ld};
+    while (t.columns > 1 && ((t.columns - 1) * p->sw + p->kw) * c->height * p->ld > POOLED_ELEMENTS)
+        t.columns--;
+    t.columns = gemm_up(p->ow, gemm_up(p->ow, t.columns));
+    if (pooled_copies(c))
+        t.size = ((t.columns - 1) * p->sw + p->kw) * t.column;
+    return t;
 }
 
 static size_t conv2d_pooled_parts_scratch(const fn_op *op, const fn_step *step)
@@ -77,9 +88,11 @@ static size_t conv2d_pooled_parts_scratch(const fn_op *op, const fn_step *step)
     (void)step;
     const conv c = conv_of(op);
     const pooled p = pooled_of(op, &c);
-    const int64_t rows = pooled_strip(&c, &p), listed = rows * p.ow * c.co;
-    return (conv_padded_elements(&c) + (size_t)(pooled_rows(&c, &p, rows) * c.ow * p.ld + c.co * c.kh * p.ld
-            + p.windows * c.co + listed + 4 * VL)) * sizeof(real) + (size_t)(listed + 2 * c.co) * sizeof(int32_t) + 64;
+    const pooled_strip t = pooled_strip_of(&c, &p);
+    const int64_t listed = t.columns * p.oh * c.co;
+    return (conv_padded_elements(&c) + (size_t)(t.size + c.co * c.kh * p.ld + p.windows * c.co + listed + 4 * VL))
+               * sizeof(real)
+           + (size_t)(listed + c.co) * sizeof(int32_t);
 }
 
 /* sums[NV vectors] += the sum over n elements g of g times the NV vectors at `at` of lines. */
@@ -129,20 +142,42 @@ static pooled_sum_fn *const pooled_sums[POOLED_VECTORS + 1] = {POOLED_SUMS(POOLE
 #undef POOLED_DEFINE
 #undef POOLED_ENTRY
 
-/* Lines of rows [y0, y1) of x as conv_image gives it. */
-static void pooled_lines(const conv *c, const pooled *p, real *lines, const real *x, int64_t y0, int64_t y1)
+/* Lines of columns [q0, q1) of pixels of x, which is as conv_image gives it. */
+static void pooled_lines(const conv *c, const pooled *p, real *lines, const real *x, int64_t q0, int64_t q1)
 {
-    const int64_t pitch = conv_pitch(c), rows = y1 - y0, tail = p->run - (p->vectors - 1) * VL;
-    const int64_t end = gemm_min(y1, c->height);
-    for (int64_t y = y0 < 0 ? 0 : y0; y < end; y++) {
-        const real *from = x + y * pitch;
-        real *to = lines + (y - y0) * p->ld;
-        for (int64_t q = 0; q < c->ow; q++, from += c->sw * c->ci, to += rows * p->ld) {
-            for (int64_t v = 0; v < p->vectors - 1; v++)
-                vstore(to + v * VL, vload(from + v * VL));
-            vstore(to + (p->vectors - 1) * VL, vload_n(from + (p->vectors - 1) * VL, tail));
+    const int64_t pitch = conv_pitch(c), last = (p->vectors - 1) * VL, tail = p->run - last;
+    const int64_t step = c->height * p->ld, end = gemm_min(q1, c->ow), start = q0 < 0 ? 0 : q0;
+    for (int64_t y = 0; y < c->height; y++) {
+        const real *from = x + y * pitch + start * c->sw * c->ci;
+        real *to = lines + y * p->ld + (start - q0) * step;
+        for (int64_t q = start; q < end; q++, from += c->sw * c->ci, to += step) {
+            for (int64_t v = 0; v < last; v += VL)
+                vstore(to + v, vload(from + v));
+            vstore(to + last, vload_n(from + last, tail));
         }
     }
+}
+
+/* Lists the elements of dy in columns [b0, b1) of windows that are not 0: their values, and where their patches are
+ * from a window's first pixel's in column b0 on. `most` places for each filter. */
+static void pooled_list(const conv *c, const pooled *p, const pooled_strip *t, const real *g, const uint8_t *index,
+                        int64_t b0, int64_t b1, int64_t most, int32_t *count, int32_t *at, real *listed)
+{
+    int32_t offset[256];
+    for (int64_t k = 0; k < p->taps; k++)
+        offset[k] = (int32_t)(k % p->kw * t->column + k / p->kw * t->row);
+    memset(count, 0, (size_t)c->co * sizeof(int32_t));
+    for (int64_t a = 0; a < p->oh; a++)
+        for (int64_t b = b0; b < b1; b++) {
+            const int64_t from = (a * p->ow + b) * c->co;
+            const int32_t here = (int32_t)((b - b0) * p->sw * t->column + (a * p->sh - p->top) * t->row);
+            for (int64_t o = 0; o < c->co; o++) {
+                const int64_t k = o * most + count[o];
+                at[k] = here + offset[index[from + o]];
+                listed[k] = g[from + o];
+                count[o] += g[from + o] != 0;
+            }
+        }
 }
 
 static void conv2d_pooled_parts(const fn_op *op, const fn_step *step, int64_t lo, int64_t hi, void *scratch)
@@ -150,14 +185,13 @@ static void conv2d_pooled_parts(const fn_op *op, const fn_step *step, int64_t lo
     conv c = conv_of(op);
     c.x = op->p[1];
     const pooled p = pooled_of(op, &c);
+    const pooled_strip t = pooled_strip_of(&c, &p);
     const int64_t parts = conv_parts(op, step), images = fn_rows(op, step), kernel = c.kh * p.run * c.co;
-    const int64_t strip = pooled_strip(&c, &p), high = pooled_rows(&c, &p, strip), most = strip * p.ow;
-    const int64_t patch = c.kh * p.ld, vectors = c.kh * p.vectors;
+    const int64_t most = t.columns * p.oh, patch = c.kh * p.ld, copies = pooled_copies(&c);
+    const int64_t groups = copies ? 1 : c.kh, vectors = copies ? c.kh * p.vectors : p.vectors;
     real *padded = scratch, *lines = padded + gemm_up((int64_t)conv_padded_elements(&c), VL) * VL;
-    real *sums = lines + high * c.ow * p.ld, *g = sums + c.co * patch, *listed = g + gemm_up(p.windows * c.co, VL) * VL;
-    int32_t *at = (int32_t *)(listed + most * c.co), *count = at + most * c.co, offset[256];
-    for (int64_t t = 0; t < p.taps; t++)
-        offset[t] = (int32_t)((t % p.kw * high + t / p.kw * c.sh) * p.ld);
+    real *sums = lines + t.size, *g = sums + c.co * patch, *listed = g + gemm_up(p.windows * c.co, VL) * VL;
+    int32_t *at = (int32_t *)(listed + most * c.co), *count = at + most * c.co;
     if (c.pad)
         conv_pad_clear(&c, padded);
 
@@ -171,29 +205,20 @@ static void conv2d_pooled_parts(const fn_op *op, const fn_step *step, int64_t lo
             pooled_gradient(&c, g, (const real *)op->p[2] + first, c.gradient ? (const real *)op->p[4] + first : NULL,
                             p.windows * c.co);
             gemm_column_sums(db, g, c.co, p.windows, c.co, n > n0);
-            for (int64_t a0 = 0; a0 < p.oh; a0 += strip) {
-                const int64_t a1 = gemm_min(p.oh, a0 + strip), y0 = (a0 * p.sh - p.top) * c.sh;
-                pooled_lines(&c, &p, lines, x, y0, y0 + high);
-                memset(count, 0, (size_t)c.co * sizeof(int32_t));
-                const uint8_t *index = (const uint8_t *)op->p[3] + first + a0 * p.ow * c.co;
-                const real *value = g + a0 * p.ow * c.co;
-                for (int64_t a = a0; a < a1; a++)
-                    for (int64_t b = 0; b < p.ow; b++, index += c.co, value += c.co) {
-                        const int64_t here = ((b * p.sw - p.left) * high + (a - a0) * p.sh * c.sh) * p.ld;
-                        for (int64_t o = 0; o < c.co; o++) {
-                            const int64_t k = o * most + count[o];
-                            at[k] = (int32_t)here + offset[index[o]];
-                            listed[k] = value[o];
-                            count[o] += value[o] != 0;
-                        }
-                    }
+            for (int64_t b0 = 0; b0 < p.ow; b0 += t.columns) {
+                const int64_t b1 = gemm_min(p.ow, b0 + t.columns), q0 = b0 * p.sw - p.left;
+                pooled_list(&c, &p, &t, g, (const uint8_t *)op->p[3] + first, b0, b1, most, count, at, listed);
+                if (copies)
+                    pooled_lines(&c, &p, lines, x, q0, (b1 - 1) * p.sw - p.left + p.kw);
+                const real *from = copies ? lines : x + q0 * t.column;
                 for (int64_t o = 0; o < c.co; o++)
-                    for (int64_t v = 0; v < vectors;) {
-                        const int64_t left = vectors - v, nv = gemm_up(left, gemm_up(left, POOLED_VECTORS));
-                        pooled_sums[nv](sums + o * patch + v * VL, lines + v * VL, at + o * most, listed + o * most,
-                                        count[o]);
-                        v += nv;
-                    }
+                    for (int64_t i = 0; i < groups; i++)
+                        for (int64_t v = 0; v < vectors;) {
+                            const int64_t left = vectors - v, nv = gemm_up(left, gemm_up(left, POOLED_VECTORS));
+                            pooled_sums[nv](sums + o * patch + i * p.ld + v * VL, from + i * t.line + v * VL,
+                                            at + o * most, listed + o * most, count[o]);
+                            v += nv;
+                        }
             }
         }
         for (int64_t i = 0; i < c.kh; i++)
@@ -212,23 +237,23 @@ static void conv2d_pooled_parts(const fn_op *op, const fn_step *step, int64_t lo
  * The elements of a window are listed by their place in it. Going down a column of pixels, the kh + 1 rows of dx that
  * a window reaches grow in registers; of these two are done when the next window is reached.
  */
-enum { POOLED_PLACES = 4 };
+enum { POOLED_PLACES = 4, POOLED_BOUNDS = POOLED_PLACES + 1 };
 
 static size_t conv2d_pooled_input_scratch(const fn_op *op, const fn_step *step)
 {
     (void)step;
     const conv c = conv_of(op);
     const pooled p = pooled_of(op, &c);
-    const int64_t listed = p.windows * POOLED_PLACES * c.co;
-    return (size_t)(c.co * c.kh * p.ld + c.height * c.width * c.ci + p.ld + p.windows * c.co + listed + 4 * VL)
-               * sizeof(real)
-           + (size_t)(listed + p.windows * POOLED_PLACES) * sizeof(int32_t) + 64;
+    const int64_t listed = p.windows * c.co;
+    return (size_t)(c.co * c.kh * p.ld + c.height * c.width * c.ci + p.ld + 2 * listed + 4 * VL) * sizeof(real)
+           + (size_t)(listed + p.windows * POOLED_BOUNDS) * sizeof(int32_t);
 }
 
-/* A column of dx, NV vectors of its lines: `rows` windows, whose lists are `step` windows apart. */
+/* A column of dx, NV vectors of its lines: `rows` windows, `step` windows apart. Of a window's `listed` elements those
+ * of the column's upper pixel are from bounds[0] to bounds[1], those of the lower from bounds[2] to bounds[3]. */
 typedef struct {
     const real *w, *g;
-    const int32_t *at, *count;
+    const int32_t *at, *bounds;
     real *to;
     int64_t rows, step, ld, listed, pitch;
 } pooled_column;
@@ -237,8 +262,8 @@ typedef void pooled_column_fn(const pooled_column *t);
 
 FN_INLINE void pooled_column_body(const int KH, const int NV, const pooled_column *t)
 {
-    const int64_t ld = t->ld, pitch = t->pitch, listed = t->listed;
-    const int32_t *at = t->at, *count = t->count;
+    const int64_t ld = t->ld, pitch = t->pitch;
+    const int32_t *at = t->at, *bounds = t->bounds;
     const real *g = t->g;
     real *to = t->to;
     vec acc[18];
@@ -248,8 +273,8 @@ FN_INLINE void pooled_column_body(const int KH, const int NV, const pooled_colum
     for (int64_t r = 0; r < t->rows; r++) {
 #pragma GCC unroll 2
         for (int i = 0; i < 2; i++) {
-            const int64_t n = count[2 * i], first = 2 * i * listed;
-            for (int64_t e = first; e < first + n; e++) {
+            const int64_t end = bounds[2 * i + 1];
+            for (int64_t e = bounds[2 * i]; e < end; e++) {
                 const real *w = t->w + at[e];
                 const vec s = vset1(g[e]);
 #pragma GCC unroll 5
@@ -267,9 +292,9 @@ FN_INLINE void pooled_column_body(const int KH, const int NV, const pooled_colum
 #pragma GCC unroll 18
         for (int j = 0; j < (KH + 1) * NV; j++)
             acc[j] = j < (KH - 1) * NV ? acc[j + 2 * NV] : (vec){};
-        at += t->step * POOLED_PLACES * listed;
-        g += t->step * POOLED_PLACES * listed;
-        count += t->step * POOLED_PLACES;
+        at += t->step * t->listed;
+        g += t->step * t->listed;
+        bounds += t->step * POOLED_BOUNDS;
     }
 #pragma GCC unroll 4
     for (int i = 0; i < KH - 1; i++, to += pitch)
@@ -286,6 +311,24 @@ POOLED_COLUMNS(POOLED_DEFINE)
 static pooled_column_fn *const pooled_columns[6][4] = {POOLED_COLUMNS(POOLED_ENTRY)};
 #undef POOLED_DEFINE
 #undef POOLED_ENTRY
+
+/* The n elements g of a window sorted by place, those that are 0 behind the others: filters' offsets, values, and the
+ * places' bounds. */
+static void pooled_sort(int32_t *bounds, int32_t *at, real *values, const uint8_t *index, const real *g, int64_t n,
+                        int64_t filter)
+{
+    int32_t next[2 * POOLED_PLACES + 1] = {}; /* no branches: zeros come at random */
+    for (int64_t o = 0; o < n; o++)
+        next[1 + index[o] + POOLED_PLACES * (g[o] == 0)]++;
+    for (int k = 1; k < 2 * POOLED_PLACES; k++)
+        next[k] += next[k - 1];
+    memcpy(bounds, next, POOLED_BOUNDS * sizeof *next);
+    for (int64_t o = 0; o < n; o++) {
+        const int32_t to = next[index[o] + POOLED_PLACES * (g[o] == 0)]++;
+        at[to] = (int32_t)(o * filter);
+        values[to] = g[o];
+    }
+}
 
 /* W as [filter][row][line]. */
 static void pooled_filters(const conv *c, const pooled *p, real *to, const real *w)
@@ -321,10 +364,10 @@ static void conv2d_pooled_input(const fn_op *op, const fn_step *step, int64_t lo
     const conv c = conv_of(op);
     const pooled p = pooled_of(op, &c);
     const int64_t canvas_size = c.height * c.width * c.ci + p.ld, image = c.ih * c.iw * c.ci;
-    const int64_t listed = p.windows * POOLED_PLACES * c.co, most = c.kh == 3 ? 3 : 2;
+    const int64_t listed = p.windows * c.co, most = c.kh == 3 ? 3 : 2;
     real *w = scratch, *canvas = w + c.co * c.kh * p.ld, *g = canvas + gemm_up(canvas_size, VL) * VL;
-    real *values = g + gemm_up(p.windows * c.co, VL) * VL;
-    int32_t *at = (int32_t *)(values + listed), *counts = at + listed;
+    real *values = g + gemm_up(listed, VL) * VL;
+    int32_t *at = (int32_t *)(values + listed), *bounds = at + listed;
     int64_t n0, n1;
     fn_row_range(op, lo, hi, &n0, &n1);
     pooled_filters(&c, &p, w, op->p[3]);
@@ -333,34 +376,22 @@ static void conv2d_pooled_input(const fn_op *op, const fn_step *step, int64_t lo
         const uint8_t *index = (const uint8_t *)op->p[2] + first;
         pooled_gradient(&c, g, (const real *)op->p[1] + first, c.gradient ? (const real *)op->p[4] + first : NULL,
                         p.windows * c.co);
-        const real *value = g;
-        for (int64_t a = 0; a < p.windows; a++, index += c.co, value += c.co) {
-            int32_t count[POOLED_PLACES] = {};
-            int32_t *to = at + a * POOLED_PLACES * c.co;
-            real *z = values + a * POOLED_PLACES * c.co;
-            for (int64_t o = 0; o < c.co; o++) {
-                const int place = index[o];
-                const int64_t k = place * c.co + count[place];
-                to[k] = (int32_t)(o * c.kh * p.ld);
-                z[k] = value[o];
-                count[place] += value[o] != 0;
-            }
-            memcpy(counts + a * POOLED_PLACES, count, sizeof count);
-        }
+        for (int64_t a = 0; a < p.windows; a++)
+            pooled_sort(bounds + a * POOLED_BOUNDS, at + a * c.co, values + a * c.co, index + a * c.co, g + a * c.co, c.co,
+                        c.kh * p.ld);
         memset(canvas, 0, (size_t)canvas_size * sizeof(real));
         pooled_column t = {.rows = p.oh, .step = p.ow, .ld = p.ld, .listed = c.co, .pitch = c.width * c.ci};
-        for (int64_t x = 0; x < 2 * p.ow; x++) {
-            const int64_t place = x / 2 * POOLED_PLACES + x % 2;
-            t.at = at + place * c.co;
-            t.g = values + place * c.co;
-            t.count = counts + place;
-            for (int64_t v = 0; v < p.vectors;) {
-                const int64_t left = p.vectors - v, nv = gemm_up(left, gemm_up(left, most));
-                t.w = w + v * VL;
+        for (int64_t v = 0; v < p.vectors;) { /* these vectors of all filters stay in the first-level cache */
+            const int64_t left = p.vectors - v, nv = gemm_up(left, gemm_up(left, most));
+            t.w = w + v * VL;
+            for (int64_t x = 0; x < 2 * p.ow; x++) {
+                t.at = at + x / 2 * c.co;
+                t.g = values + x / 2 * c.co;
+                t.bounds = bounds + x / 2 * POOLED_BOUNDS + x % 2;
                 t.to = canvas + x * c.ci + v * VL;
                 pooled_columns[c.kh][nv](&t);
-                v += nv;
             }
+            v += nv;
         }
         pooled_image(&c, (real *)op->p[0] + n * image, canvas, op->i[32] ? (const real *)op->p[5] + n * image : NULL,
                      (int)op->i[32], (real)op->f[1]);
