@@ -313,6 +313,50 @@ def test_compiled_winograd(function):
         np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-11)
 
 
+@pytest.mark.parametrize("function", [None, ops.relu, ops.tanh])
+@pytest.mark.parametrize("size, ci, co, kernel, padding, pool", [
+    ((28, 28), 1, 6, 5, "same", (2, "valid")), ((14, 14), 6, 16, 5, "valid", (2, "valid")),
+    ((9, 8), 3, 7, 3, ((1, 0), (0, 2)), (2, "valid")), ((7, 11), 20, 33, 3, "same", (2, "valid")),
+    ((12, 12), 2, 5, 3, "valid", (3, "same")), ((10, 13), 1, 3, 4, "same", (2, "valid")),
+    ((40, 9), 40, 18, 3, "same", (2, "valid")),
+])  # fmt: skip
+def test_gradients_behind_a_pool(size, ci, co, kernel, padding, pool, function):
+    """From the pooled gradient alone: what the convolution's and the pool's own gradients give."""
+    rng = np.random.RandomState(3)
+    x, w, bias = rng.randn(5, *size, ci), rng.randn(kernel, kernel, ci, co), rng.randn(co)
+
+    def net(x, w, bias):
+        z = ops.add(ops.conv(ops.tanh(x), w, padding=padding), bias)
+        return ops.max_pool(z if function is None else function(z), pool[0], padding=pool[1])
+
+    batched = [True, False, False]
+    up = rng.standard_normal(compile_and_run(net, [x, w, bias], batched)[0].shape)
+    for wrt in ([False, True, True], [True, True, True]):
+        expected = compile_and_run(net, [x, w, bias], batched, up, fused=False, wrt=wrt)[1]
+        for dtype, tolerance in ((np.float64, 1e-9), (np.float32, 1e-4)):
+            names = []
+            found = compile_and_run(net, [a.astype(dtype) for a in (x, w, bias)], batched, up, wrt=wrt, kernels=names)
+            for a, b in zip(found[1], expected, strict=True):
+                np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance * abs(b).max())
+            image = wrt[0] and kernel in (3, 5) and pool == (2, "valid")
+            assert ("conv2d_pooled_parts" in names) == (image or not wrt[0])
+            assert ("conv2d_pooled_input" in names) == image
+
+
+def test_gradients_behind_a_pool_with_any_threads(threads):
+    rng = np.random.RandomState(4)
+    x, w = rng.randn(33, 14, 14, 6).astype(np.float32), rng.randn(5, 5, 6, 16).astype(np.float32)
+    results = []
+    for n in (1, 2, 5):
+        threads(n)
+        up = np.random.RandomState(5).randn(33, 5, 5, 16)
+        results.append(compile_and_run(lambda x, w: ops.max_pool(ops.relu(ops.conv(x, w)), 2), [x, w], [True, False],
+                                       up)[1])  # fmt: skip
+    for other in results[1:]:
+        for a, b in zip(results[0], other, strict=True):
+            assert np.array_equal(a, b)
+
+
 def test_choice():
     """Winograd's algorithm where there are channels and pixels to repay its transforms."""
     g = lambda h, ci, co, **more: cv.Geometry(h, h, ci, h, h, co, 3, 3, **{"top": 1, "left": 1, **more})  # noqa: E731

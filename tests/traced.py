@@ -7,9 +7,11 @@ from fastnn.compiler import Plan, Program, differentiate, fuse
 from fastnn.variables import Variable
 
 
-def compile_and_run(f, arrays, batched, upstream=None, *, fused=True, spare=2, stream=0):
+def compile_and_run(f, arrays, batched, upstream=None, *, fused=True, spare=2, stream=0, wrt=None,
+                    kernels=None):  # fmt: skip
     """f(*tensors) in a plan. `batched` says which of the arrays are loaded as samples (the leading dimension); the
-    others are variables. The plan has room for `spare` samples more than it gets.
+    others are variables. The plan has room for `spare` samples more than it gets. Gradients are those by the arrays
+    that `wrt` is true for, by default all; the names of the plan's kernels are added to the list `kernels`.
 
     Returns:
         (result, gradients): gradients of sum(result * upstream) by each array, None without `upstream`.
@@ -36,7 +38,8 @@ def compile_and_run(f, arrays, batched, upstream=None, *, fused=True, spare=2, s
                 loads[g] = np.ascontiguousarray(upstream, dtype)
             else:
                 g = graph.constant(upstream, dtype)
-            targets = [t for t in tensors if t.dtype == dtype]
+            asked = [True] * len(tensors) if wrt is None else wrt
+            targets = [t for t, one in zip(tensors, asked, strict=True) if one and t.dtype == dtype]
             found = differentiate([(y, g)], targets)
             roots += [t for t in found if t is not None]
     program = Program.from_graph(roots)
@@ -44,6 +47,8 @@ def compile_and_run(f, arrays, batched, upstream=None, *, fused=True, spare=2, s
         fuse(program)
     values = {program.leaves[t]: a for t, a in loads.items() if t in program.leaves}
     plan = Plan([program], capacity, dtype, loads=list(values))
+    if kernels is not None:
+        kernels += [record.kernel for record in plan.records]
     for value, array in values.items():
         plan.load(value, array)
     assert plan.core.run(0, rows, capacity) == rows

@@ -7,6 +7,7 @@
  *     conv2d_flip   the kernel whose convolution with dy is the gradient by x; see there
  *     conv2d_scatter the same gradient as a sum of patches, for few channels
  *     conv2d_parts, conv2d_sum   the gradient by w and bias: sums over parts of the images, and their sum
+ *     conv2d_pooled_parts, conv2d_pooled_input   both gradients from that of the max-pool behind a convolution
  *
  * A one-dimensional convolution is one of height 1. Geometry is the same ints everywhere:
  *
@@ -167,6 +168,7 @@ static gemm conv_epilogue(const conv *c)
 #include "conv_depthwise.inc.c"
 #include "conv_winograd.inc.c"
 #include "conv_gradient.inc.c"
+#include "conv_pooled.inc.c"
 
 /* ---- conv2d ----
  *
@@ -216,4 +218,6 @@ static void conv2d(const fn_op *op, const fn_step *step, int64_t lo, int64_t hi,
     X(conv2d_flip, FN_SPLIT_BLOCKS, conv2d_flip_tasks, NULL, conv2d_flip)               \
     X(conv2d_scatter, FN_SPLIT_ROWS, fn_row_tasks, conv2d_scatter_scratch, conv2d_scatter)   \
     X(conv2d_parts, FN_SPLIT_BLOCKS, conv2d_parts_tasks, conv2d_parts_scratch, conv2d_parts) \
-    X(conv2d_sum, FN_SPLIT_BLOCKS, conv2d_sum_tasks, NULL, conv2d_sum)
+    X(conv2d_sum, FN_SPLIT_BLOCKS, conv2d_sum_tasks, NULL, conv2d_sum)                       \
+    X(conv2d_pooled_parts, FN_SPLIT_BLOCKS, conv2d_parts_tasks, conv2d_pooled_parts_scratch, conv2d_pooled_parts) \
+    X(conv2d_pooled_input, FN_SPLIT_ROWS, fn_row_tasks, conv2d_pooled_input_scratch, conv2d_pooled_input)

@@ -4,10 +4,16 @@ changed something; `fuse` applies them in turn."""
 import math
 
 from fastnn.compiler.program import Instruction
-from fastnn.kernels.convolution import Geometry
+from fastnn.kernels.convolution import Geometry, pooled_input_pays, pooled_kernel_pays
 from fastnn.ops import elementwise as ew
 from fastnn.ops import nn
-from fastnn.ops.convolution import Conv2D, Conv2DGradInput, Conv2DGradKernel
+from fastnn.ops.convolution import (
+    Conv2D,
+    Conv2DGradInput,
+    Conv2DGradKernel,
+    Conv2DPooledGradInput,
+    Conv2DPooledGradKernel,
+)
 from fastnn.ops.linear import ACTIVATIONS, MatMul, WeightGrad
 from fastnn.ops.normalization import BatchNorm, BatchNormGrad, FoldNorm, Normalize
 from fastnn.ops.pooling import MaxPool, MaxPoolGrad
@@ -27,6 +33,7 @@ def fuse(program):
         pass_activation_gradient,
         join_activation_gradient,
         join_bias_gradient,
+        join_pool_gradient,
         join_loss_gradient,
         drop_pool_index,
         drop_recurrent_results,
@@ -208,6 +215,36 @@ def join_bias_gradient(program):
             op = _changed(product.op, bias=True)
             new = Instruction(op, product.ins, [*product.outs, *total.outs], product.position)
             _replace(program, [product, total], new)
+
+
+def join_pool_gradient(program):
+    """dx of a max-pool, then the gradients of the convolution before it  ->  these, from the pooled dy: the elements
+    that were not the largest of their window are never written, nor multiplied."""
+    uses = program.uses()
+    for grad in [i for i in program.instructions if isinstance(i.op, MaxPoolGrad)]:
+        readers = uses.get(grad.outs[0], [])
+        found = [_from_pooled(reader, grad) for reader in readers]
+        if all(found):
+            news = [Instruction(*new, i.outs, i.position) for i, new in zip(readers, found, strict=True)]
+            gone = set(map(id, [grad, *readers]))
+            program.instructions = [i for i in program.instructions if id(i) not in gone] + news
+            uses = program.uses()
+
+
+def _from_pooled(reader, grad):
+    """(operation, inputs) that do what `reader` does with the result of `grad`, a max-pool's gradient, without it; None
+    where there are none or they do not pay."""
+    if reader is None or not isinstance(reader.op, (Conv2DGradKernel, Conv2DGradInput)) or reader.op.algorithm:
+        return None
+    g, dy, more = Geometry(*reader.op.geometry), grad.outs[0], {"pool": grad.op.geometry, "pool_grad": grad.op.grad}
+    a, b, *rest = reader.ins
+    if isinstance(reader.op, Conv2DGradKernel):
+        if a is dy or not pooled_kernel_pays(g, grad.op.geometry):
+            return None
+        return Conv2DPooledGradKernel(g, bias=reader.op.bias, **more), [a, *grad.ins]
+    if b is dy or not pooled_input_pays(g, grad.op.geometry):
+        return None
+    return Conv2DPooledGradInput(g, grad=reader.op.grad, **more), [*grad.ins[:2], b, *grad.ins[2:], *rest]
 
 
 def join_loss_gradient(program):

@@ -283,6 +283,44 @@ def emit_grad_kernel(run, temporary, dw, db, x, dy, images, g, algorithm, batche
         batched=batched)  # fmt: skip
 
 
+# ---- gradients behind a max-pool (conv_pooled.inc.c) ----
+
+
+def pooled_kernel_pays(g, pool):
+    """Whether the kernel's gradient is better made from the pooled dy, element by element. `pool`: the geometry of the
+    max-pool behind the convolution (ih, iw, channels, oh, ow, kh, kw, sh, sw, top, left)."""
+    *_, kh, kw, _, _, _, _ = pool
+    return g.groups == g.dh == g.dw == 1 and 4 <= kh * kw <= 256 and pool[7] >= kh and pool[8] >= kw and g.kh * g.kw > 1
+
+
+def pooled_input_pays(g, pool):
+    """The same of the image's gradient."""
+    plain = g.groups == g.dh == g.dw == g.sh == g.sw == 1 and g.kh in (3, 5)
+    return plain and tuple(pool[5:]) == (2, 2, 2, 2, 0, 0)
+
+
+def _pooled_ints(images, g, gradient, parts, pool, last=0):
+    return (*ints_of(images, g, 0, gradient, _DIRECT), parts, *pool[3:], last)
+
+
+def emit_pooled_grad_kernel(run, temporary, dw, db, x, dy, index, s, images, g, pool, batched, dtype, gradient=0,
+                            alpha=0.0):  # fmt: skip
+    """dw and db of a convolution whose max-pooled result's gradient is dy act'(s)."""
+    n, parts = math.prod(g.kernel_shape), parts_of(g)
+    sums = temporary((parts, n + g.co), dtype)
+    run("conv2d_pooled_parts", (sums, x, dy, index, s), _pooled_ints(images, g, gradient, parts, pool), (alpha,),
+        cost=g.cost * images / 3, batched=batched)  # fmt: skip
+    run("conv2d_sum", (dw, db, sums), (images, n, g.co, parts), (), cost=n * parts * 0.1 / (16 if batched else 1),
+        batched=batched)  # fmt: skip
+
+
+def emit_pooled_grad_input(run, dx, dy, index, w, s, z, images, g, pool, batched, gradient=0, alpha=0.0, last=0,
+                           last_alpha=0.0):  # fmt: skip
+    """dx of a convolution whose max-pooled result's gradient is dy act'(s), times act'(z)."""
+    run("conv2d_pooled_input", (dx, dy, index, w, s, z), _pooled_ints(images, g, gradient, 0, pool, last),
+        (alpha, last_alpha), cost=g.cost * images / 3, batched=batched)  # fmt: skip
+
+
 # ---- on arrays ----
 
 

@@ -13,6 +13,11 @@ def _images(shape):
     return 1 if is_batched(shape) else shape[0]
 
 
+def _code(activation):
+    """(number, parameter) of an activation (name, parameter) or None."""
+    return (ACTIVATIONS[activation[0]], activation[1]) if activation else (0, 0.0)
+
+
 class _Convolution(Op):
     """What the three have in common: a Geometry (as a tuple) and the algorithm, None: chosen."""
 
@@ -53,7 +58,7 @@ class Conv2D(_Convolution):
 
     def lower(self, b, outs, ins):
         g, code = self._plan(outs[0].dtype)
-        activation, alpha = (ACTIVATIONS[self.activation[0]], self.activation[1]) if self.activation else (0, 0.0)
+        activation, alpha = _code(self.activation)
         bias = ins[2] if self.bias else None
         cv.emit_forward(b.run, b.temporary, outs[0], ins[0], ins[1], bias, None, _images(ins[0].shape), g, code,
                         is_batched(ins[0].shape), outs[0].dtype, activation, 0, alpha)  # fmt: skip
@@ -83,7 +88,7 @@ class Conv2DGradInput(_Convolution):
     def lower(self, b, outs, ins):
         g = Geometry(*self.geometry)
         g = g.covered() if self.algorithm is None else g
-        code, alpha = (ACTIVATIONS[self.grad[0]], self.grad[1]) if self.grad else (0, 0.0)
+        code, alpha = _code(self.grad)
         algorithm = cv.ALGORITHMS.get(self.algorithm, self.algorithm)
         cv.emit_grad_input(b.run, b.temporary, outs[0], ins[0], ins[1], ins[2] if self.grad else None,
                            _images(ins[0].shape), g, algorithm, is_batched(ins[0].shape), outs[0].dtype, code,
@@ -115,6 +120,48 @@ class Conv2DGradKernel(_Convolution):
         db = outs[1] if self.bias else None
         cv.emit_grad_kernel(b.run, b.temporary, outs[0], db, ins[0], ins[1], _images(ins[0].shape), g, code,
                             is_batched(ins[0].shape), outs[0].dtype)  # fmt: skip
+
+
+@register
+class Conv2DPooledGradKernel(_Convolution):
+    """dw from x and what `MaxPoolGrad(pool, pool_grad)` takes: dy, index (and y). The compiler makes it of both."""
+
+    name = "conv2d_pooled_grad_kernel"
+
+    def __init__(self, geometry, pool, pool_grad=None, bias=False):
+        super().__init__(geometry)
+        self.pool, self.pool_grad, self.bias = tuple(pool), pool_grad, bias
+
+    def infer(self, x, *rest):
+        return Conv2DGradKernel(self.geometry, bias=self.bias).infer(x, None)
+
+    def lower(self, b, outs, ins):
+        x, dy, index, s = (*ins, None)[:4]
+        cv.emit_pooled_grad_kernel(b.run, b.temporary, outs[0], outs[1] if self.bias else None, x, dy, index, s,
+                                   _images(x.shape), Geometry(*self.geometry), self.pool, is_batched(x.shape),
+                                   outs[0].dtype, *_code(self.pool_grad))  # fmt: skip
+
+
+@register
+class Conv2DPooledGradInput(_Convolution):
+    """dx from w and what `MaxPoolGrad(pool, pool_grad)` takes: dy, index (and y). With `grad` as `Conv2DGradInput`."""
+
+    name = "conv2d_pooled_grad_input"
+
+    def __init__(self, geometry, pool, pool_grad=None, grad=None):
+        super().__init__(geometry)
+        self.pool, self.pool_grad, self.grad = tuple(pool), pool_grad, grad
+
+    def infer(self, dy, *rest):
+        g = Geometry(*self.geometry)
+        return Spec((dy.shape[0], g.ih, g.iw, g.ci), dy.dtype)
+
+    def lower(self, b, outs, ins):
+        dy, index, w, *rest = ins
+        s, z = rest.pop(0) if self.pool_grad else None, rest.pop(0) if self.grad else None
+        cv.emit_pooled_grad_input(b.run, outs[0], dy, index, w, s, z, _images(dy.shape), Geometry(*self.geometry),
+                                  self.pool, is_batched(dy.shape), *_code(self.pool_grad),
+                                  *_code(self.grad))  # fmt: skip
 
 
 # ---- functions for users ----
