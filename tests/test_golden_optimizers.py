@@ -61,9 +61,15 @@ def test_train(name):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", [name for name, (_, _, twin) in cases.TORCH_OPTIMIZERS.items() if twin])
+@pytest.mark.parametrize("name", cases.TORCH_OPTIMIZERS)
 def test_torch(name, dtype):
-    """PyTorch's updates where Keras' arguments can express them (an epsilon of 1e-30 is the same on either side)."""
+    """PyTorch's updates, where Keras' arguments can express them (an epsilon of 1e-30 is the same on either side) and
+    by fastnn's form="torch"."""
     cls, config = cases.TORCH_OPTIMIZERS[name][2]
+    if "form" in config and keras.__name__ != "fastnn":
+        pytest.skip("Keras has no such form")
+    rate = config["learning_rate"]
+    if isinstance(rate, tuple):
+        config = {**config, "learning_rate": getattr(keras.optimizers.schedules, rate[0])(*rate[1])}
     with precision(dtype):
         apply_steps(getattr(keras.optimizers, cls)(**config), TORCH, name, dtype)

@@ -432,6 +432,198 @@ static void lion(const fn_op *op, const fn_step *step, int64_t lo, int64_t hi, v
     update_run(&u, lion_rule, 1, 0);
 }
 
+/* ftrl: with q = -power, s' = s + g^2:  z <- z + g + 2 shrink p - (s'^q - s^q) / lr p;  s <- s';
+ * p <- (clip(z, -l1, l1) - z) / (s^q / lr + 2 l2)  (McMahan et al. 2013, algorithm 1; Keras' terms). Nothing happens
+ * at a rate of 0, where these formulas have no value.
+ * Slots: s, z.  hyper: 1 l2.  f: 4 q, 5 l1, 6 shrink. */
+UPDATE_RULE(ftrl_rule)
+{
+    (void)s2; (void)flags;
+    const vec before = vpow(*s0, u->c1);
+    *s1 += g + u->c4 * *p;
+    *s0 += g * g;
+    const vec after = vpow(*s0, u->c1);
+    *s1 -= (after - before) * u->c0 * *p;
+    *p = (vmin(u->c3, vmax(-u->c3, *s1)) - *s1) / vmax(u->c5, after * u->c0 + u->c2);
+}
+static void ftrl(const fn_op *op, const fn_step *step, int64_t lo, int64_t hi, void *scratch)
+{
+    (void)scratch;
+    update u;
+    if (!update_start(&u, op, step, lo, hi) || u.lr == 0)
+        return;
+    u.c0 = vset1((real)(1 / u.lr));
+    u.c1 = vset1((real)op->f[4]);
+    u.c2 = vset1((real)(2 * step->hyper[1]));
+    u.c3 = vset1((real)op->f[5]);
+    u.c4 = vset1((real)(2 * op->f[6]));
+    u.c5 = update_epsilon(0);
+    update_sweep(&u, ftrl_rule, 2, FN_UPDATE_GENERAL);
+}
+
+/* schedule_free: v <- v + (1-b2)(g^2 - v); x = (p - (1-b1) z) / b1; z <- z - lr g / (sqrt(c v) + eps);
+ * x <- x + w (z - x); p <- z + b1 (x - z)  (Defazio et al. 2024, with the average's weight w = 1 / t as Keras).
+ * z is p before the first step.  p is where gradients are taken, x what is to be used.
+ * Slots: z, v.  hyper: 1 w, 2 c = 1 / (1-b2^t).  f: 4 b1, 5 b2, 6 eps. */
+UPDATE_RULE(schedule_free_rule)
+{
+    (void)s2; (void)flags;
+    const vec z = vselect(u->c1 == 1, *p, *s0), x = (*p - z + u->c0 * z) / u->c0;
+    *s1 += u->c5 * (g * g - *s1);
+    *s0 = z - u->c2 * g / (vsqrt(u->c3 * *s1) + u->c4);
+    *p = *s0 + u->c0 * (x + u->c1 * (*s0 - x) - *s0);
+}
+static void schedule_free(const fn_op *op, const fn_step *step, int64_t lo, int64_t hi, void *scratch)
+{
+    (void)scratch;
+    update u;
+    if (!update_start(&u, op, step, lo, hi))
+        return;
+    u.c0 = vset1((real)op->f[4]);
+    u.c1 = vset1((real)step->hyper[1]);
+    u.c2 = vset1((real)u.lr);
+    u.c3 = vset1((real)step->hyper[2]);
+    u.c4 = update_epsilon(op->f[6]);
+    u.c5 = vset1((real)(1 - op->f[5]));
+    update_sweep(&u, schedule_free_rule, 2, FN_UPDATE_GENERAL);
+}
+
+/* ---- updates whose length is set for a variable as a whole: a direction d, its norm, then sgd along it ----
+ *
+ * direction_ratio gives the factor of the direction; sgd with d for the gradient and that factor makes the update. */
+
+/* lamb: m, v as adam; d = cm m / (sqrt(cv v) + eps)  (You et al. 2020). p takes its weight decay here.
+ * Slots: m, v, and d.  hyper: 1 cm = 1 / (1-b1^t), 2 cv = 1 / (1-b2^t).  f: 4 b1, 5 b2, 6 eps. */
+UPDATE_RULE(lamb_rule)
+{
+    (void)p; (void)flags;
+    *s0 += u->c0 * (g - *s0);
+    *s1 += u->c1 * (g * g - *s1);
+    *s2 = u->c2 * *s0 / (vsqrt(u->c3 * *s1) + u->c4);
+}
+static void lamb(const fn_op *op, const fn_step *step, int64_t lo, int64_t hi, void *scratch)
+{
+    (void)scratch;
+    update u;
+    if (!update_start(&u, op, step, lo, hi))
+        return;
+    u.c0 = vset1((real)(1 - op->f[4]));
+    u.c1 = vset1((real)(1 - op->f[5]));
+    u.c2 = vset1((real)step->hyper[1]);
+    u.c3 = vset1((real)step->hyper[2]);
+    u.c4 = update_epsilon(op->f[6]);
+    update_sweep(&u, lamb_rule, 3, FN_UPDATE_GENERAL);
+}
+
+/* adafactor, of vectors: v <- b v + (1-b)(g^2 + eps); d = g / sqrt(v)  (Shazeer & Stern 2018). p takes its weight
+ * decay here, and in adafactor_gradient, which is what matrices begin with: d = g.
+ * Slots: v, d; d.  hyper: 1 b.  f: 4 eps. */
+UPDATE_RULE(adafactor_rule)
+{
+    (void)p; (void)s2; (void)flags;
+    *s0 += u->c0 * (g * g + u->c1 - *s0);
+    *s1 = g / vsqrt(vmax(u->c2, *s0));
+}
+UPDATE_RULE(adafactor_gradient_rule)
+{
+    (void)u; (void)p; (void)s1; (void)s2; (void)flags;
+    *s0 = g;
+}
+static void adafactor(const fn_op *op, const fn_step *step, int64_t lo, int64_t hi, void *scratch)
+{
+    (void)scratch;
+    update u;
+    if (!update_start(&u, op, step, lo, hi))
+        return;
+    u.c0 = vset1((real)(1 - step->hyper[1]));
+    u.c1 = vset1((real)op->f[4]);
+    u.c2 = update_epsilon(0);
+    update_sweep(&u, adafactor_rule, 2, FN_UPDATE_GENERAL);
+}
+static void adafactor_gradient(const fn_op *op, const fn_step *step, int64_t lo, int64_t hi, void *scratch)
+{
+    (void)scratch;
+    update u;
+    if (update_start(&u, op, step, lo, hi))
+        update_sweep(&u, adafactor_gradient_rule, 1, FN_UPDATE_GENERAL);
+}
+
+/* adafactor_rows: r[i] <- b r[i] + (1-b)(mean of row i of g^2 + eps).
+ * p: 0 r, 1 g.  i: 0 rows (of all matrices), 1 columns, 2 as the updates.  hyper: 1 b.  f: 0 eps.
+ * Split: a row. */
+static void adafactor_rows(const fn_op *op, const fn_step *step, int64_t lo, int64_t hi, void *scratch)
+{
+    (void)scratch;
+    if (update_is_off(step->hyper, op->i[2]))
+        return;
+    const int64_t cols = op->i[1];
+    const real b = (real)step->hyper[1], eps = (real)op->f[0];
+    real *r = op->p[0];
+    for (int64_t row = lo; row < hi; row++) {
+        const real *g = (const real *)op->p[1] + row * cols;
+        vec sum = {};
+        for (int64_t j = 0; j < cols; j += VL) {
+            const vec x = vload_n(g + j, cols - j < VL ? cols - j : VL);
+            sum += x * x;
+        }
+        r[row] = b * r[row] + (1 - b) * (vsum(sum) / (real)cols + eps);
+    }
+}
+
+/* adafactor_columns: c[m][j] <- b c[m][j] + (1-b)(mean of column j of g^2 in matrix m + eps), and s[m][j] =
+ * c[m][j] / (mean of the matrix' r), so that r[i] s[j] is the estimate of g[i][j]^2.
+ * p: 0 c, 1 s, 2 r, 3 g.  i: 0 matrices, 1 rows, 2 columns, 3 as the updates' 2.  hyper: 1 b.  f: 0 eps.
+ * Split: a matrix. */
+static void adafactor_columns(const fn_op *op, const fn_step *step, int64_t lo, int64_t hi, void *scratch)
+{
+    (void)scratch;
+    if (update_is_off(step->hyper, op->i[3]))
+        return;
+    const int64_t rows = op->i[1], cols = op->i[2];
+    const real b = (real)step->hyper[1], eps = (real)op->f[0];
+    const vec keep = vset1(b), take = vset1(1 - b);
+    for (int64_t m = lo; m < hi; m++) {
+        const real *r = (const real *)op->p[2] + m * rows, *g = (const real *)op->p[3] + m * rows * cols;
+        double total = 0;
+        for (int64_t i = 0; i < rows; i++)
+            total += r[i];
+        const vec over = vset1((real)(total > 0 ? (double)rows / total : 0));
+        for (int64_t j = 0; j < cols; j += VL) {
+            const int64_t n = cols - j < VL ? cols - j : VL;
+            vec sum = {};
+            for (int64_t i = 0; i < rows; i++) {
+                const vec x = vload_n(g + i * cols + j, n);
+                sum += x * x;
+            }
+            real *c = (real *)op->p[0] + m * cols + j;
+            const vec mean = keep * vload_n(c, n) + take * (sum / vset1((real)rows) + vset1(eps));
+            vstore_n(c, mean, n);
+            vstore_n((real *)op->p[1] + m * cols + j, mean * over, n);
+        }
+    }
+}
+
+/* adafactor_direction: d[i][j] <- d[i][j] / sqrt(r[i] s[j]).
+ * p: 0 d, 1 r, 2 s.  i: 0 rows (of all matrices), 1 columns, 2 rows of a matrix, 3 as the updates' 2.
+ * Split: a row. */
+static void adafactor_direction(const fn_op *op, const fn_step *step, int64_t lo, int64_t hi, void *scratch)
+{
+    (void)scratch;
+    if (update_is_off(step->hyper, op->i[3]))
+        return;
+    const int64_t cols = op->i[1];
+    const real *r = op->p[1];
+    for (int64_t row = lo; row < hi; row++) {
+        const real *s = (const real *)op->p[2] + row / op->i[2] * cols;
+        real *d = (real *)op->p[0] + row * cols;
+        for (int64_t j = 0; j < cols; j += VL) {
+            const int64_t n = cols - j < VL ? cols - j : VL;
+            const vec v = vset1(r[row]) * vload_n(s + j, n);
+            vstore_n(d + j, vload_n(d + j, n) / vsqrt(vmax(update_epsilon(0), v)), n);
+        }
+    }
+}
+
 /* ---- passes beside the updates ---- */
 
 /* ema: a <- mu a + (1-mu) p; and then p <- a in steps that say so.
@@ -560,6 +752,27 @@ static void clip_factor(const fn_op *op, const fn_step *step, int64_t lo, int64_
     out[1] = norm;
 }
 
+/* direction_ratio: the factor of a variable's direction d, from the sums of squares of p and d by block.
+ * lamb: |p| / |d|, 1 where either is 0.  With f[1] > 0 adafactor: c max(f[0], rms(p)) / max(1, rms(d) / f[1]).
+ * p: 0 the factor, 1 sums of p, 2 sums of d (doubles).  i: 0 sums of either.  hyper: 2 c.
+ * f: 0 least rms of p, 1 limit of d, 2 elements. */
+static void direction_ratio(const fn_op *op, const fn_step *step, int64_t lo, int64_t hi, void *scratch)
+{
+    (void)lo; (void)hi; (void)scratch;
+    const double *p = op->p[1], *d = op->p[2];
+    double pp = 0, dd = 0;
+    for (int64_t j = 0; j < op->i[0]; j++) {
+        pp += p[j];
+        dd += d[j];
+    }
+    double ratio = pp > 0 && dd > 0 ? __builtin_sqrt(pp / dd) : 1;
+    if (op->f[1] > 0) {
+        const double size = __builtin_sqrt(pp / op->f[2]), length = __builtin_sqrt(dd / op->f[2]) / op->f[1];
+        ratio = step->hyper[2] * (size > op->f[0] ? size : op->f[0]) / (length > 1 ? length : 1);
+    }
+    *(double *)op->p[0] = ratio;
+}
+
 #undef UPDATE_RULE
 #undef UPDATE_UNUSED
 
@@ -574,6 +787,15 @@ static void clip_factor(const fn_op *op, const fn_step *step, int64_t lo, int64_
     X(adagrad, FN_SPLIT_BLOCKS, update_tasks, NULL, adagrad) \
     X(adadelta, FN_SPLIT_BLOCKS, update_tasks, NULL, adadelta) \
     X(lion, FN_SPLIT_BLOCKS, update_tasks, NULL, lion) \
+    X(ftrl, FN_SPLIT_BLOCKS, update_tasks, NULL, ftrl) \
+    X(schedule_free, FN_SPLIT_BLOCKS, update_tasks, NULL, schedule_free) \
+    X(lamb, FN_SPLIT_BLOCKS, update_tasks, NULL, lamb) \
+    X(adafactor, FN_SPLIT_BLOCKS, update_tasks, NULL, adafactor) \
+    X(adafactor_gradient, FN_SPLIT_BLOCKS, update_tasks, NULL, adafactor_gradient) \
+    X(adafactor_rows, FN_SPLIT_BLOCKS, fn_row_tasks, NULL, adafactor_rows) \
+    X(adafactor_columns, FN_SPLIT_BLOCKS, fn_row_tasks, NULL, adafactor_columns) \
+    X(adafactor_direction, FN_SPLIT_BLOCKS, fn_row_tasks, NULL, adafactor_direction) \
+    X(direction_ratio, FN_SPLIT_SERIAL, fn_one_task, NULL, direction_ratio) \
     X(ema, FN_SPLIT_BLOCKS, update_tasks, NULL, ema) \
     X(accumulate, FN_SPLIT_BLOCKS, update_tasks, NULL, accumulate) \
     X(scale, FN_SPLIT_BLOCKS, update_tasks, NULL, scale) \

@@ -1,23 +1,55 @@
 """Optimizers: Keras 3's names, arguments, defaults and numbers; PyTorch's forms by option (docs/optimizers.md)."""
 
 from fastnn.optimizers import schedules
+from fastnn.optimizers.by_variable import Adafactor, Lamb
 from fastnn.optimizers.full_batch import LBFGS, LineSearch
-from fastnn.optimizers.methods import SGD, Adadelta, Adagrad, Adam, Adamax, AdamW, Lion, Nadam, RMSprop
+from fastnn.optimizers.methods import (
+    SGD,
+    Adadelta,
+    Adagrad,
+    Adam,
+    Adamax,
+    AdamW,
+    Ftrl,
+    Lion,
+    Nadam,
+    RMSprop,
+    ScheduleFreeAdamW,
+)
 from fastnn.optimizers.optimizer import Optimizer, Range, Record
 
 _CLASSES = {
     cls.__name__.lower(): cls
-    for cls in (SGD, RMSprop, Adagrad, Adadelta, Adam, AdamW, Adamax, Nadam, Lion, LBFGS, LineSearch)
+    for cls in (
+        SGD,
+        RMSprop,
+        Adagrad,
+        Adadelta,
+        Adam,
+        AdamW,
+        Adamax,
+        Nadam,
+        Lion,
+        Ftrl,
+        Lamb,
+        Adafactor,
+        ScheduleFreeAdamW,
+        LBFGS,
+        LineSearch,
+    )  # fmt: skip
 }
 
 __all__ = [
     "LBFGS",
     "SGD",
     "Adadelta",
+    "Adafactor",
     "Adagrad",
     "Adam",
     "AdamW",
     "Adamax",
+    "Ftrl",
+    "Lamb",
     "LineSearch",
     "Lion",
     "Nadam",
@@ -25,6 +57,7 @@ __all__ = [
     "RMSprop",
     "Range",
     "Record",
+    "ScheduleFreeAdamW",
     "deserialize",
     "get",
     "schedules",

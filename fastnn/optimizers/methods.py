@@ -1,8 +1,8 @@
 """The optimizers: formula, settings, and what of them goes to which kernel (csrc/kernels/optimizers.inc.c).
 
 In all formulas g is the gradient after clipping, p the parameter, t = 1, 2, ... the update, lr the learning rate;
-slots start at 0 unless said. Weight decay, clipping and averaging: see Optimizer. docs/optimizers.md compares
-the forms of Keras, PyTorch and optax.
+slots start at 0 unless said. `*common` and `**settings` are Optimizer's weight_decay, clipnorm, ..., name: weight decay,
+clipping, averaging, accumulation, in Keras' order. docs/optimizers.md compares the forms of Keras, PyTorch and optax.
 """
 
 import numpy as np
@@ -26,39 +26,10 @@ class SGD(Optimizer):
     It differs from Keras' when lr changes during training.
     """
 
-    def __init__(
-        self,
-        learning_rate=0.01,
-        momentum=0.0,
-        nesterov=False,
-        weight_decay=None,
-        clipnorm=None,
-        clipvalue=None,
-        global_clipnorm=None,
-        use_ema=False,
-        ema_momentum=0.99,
-        ema_overwrite_frequency=None,
-        loss_scale_factor=None,
-        gradient_accumulation_steps=None,
-        name="SGD",
-        *,
-        dampening=0.0,
-        **kwargs,
-    ):
-        super().__init__(
-            learning_rate,
-            weight_decay,
-            clipnorm,
-            clipvalue,
-            global_clipnorm,
-            use_ema,
-            ema_momentum,
-            ema_overwrite_frequency,
-            loss_scale_factor,
-            gradient_accumulation_steps,
-            name,
-            **kwargs,
-        )
+    default_name = "SGD"
+
+    def __init__(self, learning_rate=0.01, momentum=0.0, nesterov=False, *common, dampening=0.0, **settings):
+        super().__init__(learning_rate, *common, **settings)
         scheduled = isinstance(momentum, schedules.LearningRateSchedule)
         self.momentum = momentum if scheduled else self._number("momentum", momentum, least=0, below=1)
         if nesterov not in (True, False, "lookahead"):
@@ -108,39 +79,8 @@ class RMSprop(Optimizer):
     form="torch": g / (sqrt(v) + epsilon), and b <- momentum b + g / (...), p <- p - lr b.
     """
 
-    def __init__(
-        self,
-        learning_rate=0.001,
-        rho=0.9,
-        momentum=0.0,
-        epsilon=1e-7,
-        centered=False,
-        weight_decay=None,
-        clipnorm=None,
-        clipvalue=None,
-        global_clipnorm=None,
-        use_ema=False,
-        ema_momentum=0.99,
-        ema_overwrite_frequency=None,
-        loss_scale_factor=None,
-        gradient_accumulation_steps=None,
-        name="rmsprop",
-        **kwargs,
-    ):
-        super().__init__(
-            learning_rate,
-            weight_decay,
-            clipnorm,
-            clipvalue,
-            global_clipnorm,
-            use_ema,
-            ema_momentum,
-            ema_overwrite_frequency,
-            loss_scale_factor,
-            gradient_accumulation_steps,
-            name,
-            **kwargs,
-        )
+    def __init__(self, learning_rate=0.001, rho=0.9, momentum=0.0, epsilon=1e-7, centered=False, *common, **settings):
+        super().__init__(learning_rate, *common, **settings)
         self.rho = self._number("rho", rho, least=0, below=1)
         self.momentum = self._number("momentum", momentum, least=0, below=1)
         self.epsilon = self._number("epsilon", epsilon, least=0)
@@ -169,37 +109,8 @@ class Adagrad(Optimizer):
 
     slot_names = ("accumulator",)
 
-    def __init__(
-        self,
-        learning_rate=0.001,
-        initial_accumulator_value=0.1,
-        epsilon=1e-7,
-        weight_decay=None,
-        clipnorm=None,
-        clipvalue=None,
-        global_clipnorm=None,
-        use_ema=False,
-        ema_momentum=0.99,
-        ema_overwrite_frequency=None,
-        loss_scale_factor=None,
-        gradient_accumulation_steps=None,
-        name="adagrad",
-        **kwargs,
-    ):
-        super().__init__(
-            learning_rate,
-            weight_decay,
-            clipnorm,
-            clipvalue,
-            global_clipnorm,
-            use_ema,
-            ema_momentum,
-            ema_overwrite_frequency,
-            loss_scale_factor,
-            gradient_accumulation_steps,
-            name,
-            **kwargs,
-        )
+    def __init__(self, learning_rate=0.001, initial_accumulator_value=0.1, epsilon=1e-7, *common, **settings):
+        super().__init__(learning_rate, *common, **settings)
         self.initial_accumulator_value = self._number("initial_accumulator_value", initial_accumulator_value, least=0)
         self.epsilon = self._number("epsilon", epsilon, least=0)
 
@@ -219,42 +130,15 @@ class Adagrad(Optimizer):
 
 class Adadelta(Optimizer):
     """s <- rho s + (1-rho) g^2; d = sqrt(a + epsilon) / sqrt(s + epsilon) g; a <- rho a + (1-rho) d^2;
-    p <- p - lr d  (Zeiler 2012, where lr is 1). PyTorch's is the same with lr 1, rho 0.9, epsilon 1e-6.
+    p <- p - lr d  (Zeiler 2012). PyTorch's is the same with lr 1, rho 0.9, epsilon 1e-6.
+
+    learning_rate=None (fastnn's own) is 1, the paper's: the method is made to need no rate. Keras' default is 0.001.
     """
 
     slot_names = ("accumulated_grad", "accumulated_delta_var")
 
-    def __init__(
-        self,
-        learning_rate=0.001,
-        rho=0.95,
-        epsilon=1e-7,
-        weight_decay=None,
-        clipnorm=None,
-        clipvalue=None,
-        global_clipnorm=None,
-        use_ema=False,
-        ema_momentum=0.99,
-        ema_overwrite_frequency=None,
-        loss_scale_factor=None,
-        gradient_accumulation_steps=None,
-        name="adadelta",
-        **kwargs,
-    ):
-        super().__init__(
-            learning_rate,
-            weight_decay,
-            clipnorm,
-            clipvalue,
-            global_clipnorm,
-            use_ema,
-            ema_momentum,
-            ema_overwrite_frequency,
-            loss_scale_factor,
-            gradient_accumulation_steps,
-            name,
-            **kwargs,
-        )
+    def __init__(self, learning_rate=0.001, rho=0.95, epsilon=1e-7, *common, **settings):
+        super().__init__(1.0 if learning_rate is None else learning_rate, *common, **settings)
         self.rho = self._number("rho", rho, least=0, below=1)
         self.epsilon = self._number("epsilon", epsilon, least=0)
 
@@ -270,8 +154,8 @@ class _Moments(Optimizer):
 
     slot_names = ("momentum", "velocity")
 
-    def __init__(self, learning_rate, beta_1, beta_2, epsilon, *common, **kwargs):
-        super().__init__(learning_rate, *common, **kwargs)
+    def __init__(self, learning_rate=0.001, beta_1=0.9, beta_2=0.999, epsilon=1e-7, *common, **settings):
+        super().__init__(learning_rate, *common, **settings)
         self.beta_1 = self._number("beta_1", beta_1, least=0, below=1)
         self.beta_2 = self._number("beta_2", beta_2, least=0, below=1)
         self.epsilon = self._number("epsilon", epsilon, least=0)
@@ -290,42 +174,8 @@ class Adam(_Moments):
 
     method_columns = ("learning_rate", "correction", "epsilon")
 
-    def __init__(
-        self,
-        learning_rate=0.001,
-        beta_1=0.9,
-        beta_2=0.999,
-        epsilon=1e-7,
-        amsgrad=False,
-        weight_decay=None,
-        clipnorm=None,
-        clipvalue=None,
-        global_clipnorm=None,
-        use_ema=False,
-        ema_momentum=0.99,
-        ema_overwrite_frequency=None,
-        loss_scale_factor=None,
-        gradient_accumulation_steps=None,
-        name="adam",
-        **kwargs,
-    ):
-        super().__init__(
-            learning_rate,
-            beta_1,
-            beta_2,
-            epsilon,
-            weight_decay,
-            clipnorm,
-            clipvalue,
-            global_clipnorm,
-            use_ema,
-            ema_momentum,
-            ema_overwrite_frequency,
-            loss_scale_factor,
-            gradient_accumulation_steps,
-            name,
-            **kwargs,
-        )
+    def __init__(self, learning_rate=0.001, beta_1=0.9, beta_2=0.999, epsilon=1e-7, amsgrad=False, *common, **settings):
+        super().__init__(learning_rate, beta_1, beta_2, epsilon, *common, **settings)
         self.amsgrad = bool(amsgrad)
         if self.amsgrad:
             self.slot_names = ("momentum", "velocity", "velocity_hat")
@@ -346,43 +196,13 @@ class AdamW(Adam):
     """Adam with decoupled weight decay, p <- p - lr weight_decay p first (Loshchilov & Hutter 2019; there the decay is
     not multiplied by lr, but by the schedule alone)."""
 
+    default_name = "adamw"
+
     def __init__(
-        self,
-        learning_rate=0.001,
-        weight_decay=0.004,
-        beta_1=0.9,
-        beta_2=0.999,
-        epsilon=1e-7,
-        amsgrad=False,
-        clipnorm=None,
-        clipvalue=None,
-        global_clipnorm=None,
-        use_ema=False,
-        ema_momentum=0.99,
-        ema_overwrite_frequency=None,
-        loss_scale_factor=None,
-        gradient_accumulation_steps=None,
-        name="adamw",
-        **kwargs,
-    ):
-        super().__init__(
-            learning_rate,
-            beta_1,
-            beta_2,
-            epsilon,
-            amsgrad,
-            weight_decay,
-            clipnorm,
-            clipvalue,
-            global_clipnorm,
-            use_ema,
-            ema_momentum,
-            ema_overwrite_frequency,
-            loss_scale_factor,
-            gradient_accumulation_steps,
-            name,
-            **kwargs,
-        )
+        self, learning_rate=0.001, weight_decay=0.004, beta_1=0.9, beta_2=0.999, epsilon=1e-7, amsgrad=False, *common,
+        **settings,
+    ):  # fmt: skip
+        super().__init__(learning_rate, beta_1, beta_2, epsilon, amsgrad, weight_decay, *common, **settings)
         if weight_decay is None:
             raise ValueError("AdamW: weight_decay must be a number, got None; use Adam for none")
 
@@ -401,42 +221,6 @@ class Adamax(_Moments):
     slot_names = ("momentum", "norm")
     method_columns = ("learning_rate", "correction")
 
-    def __init__(
-        self,
-        learning_rate=0.001,
-        beta_1=0.9,
-        beta_2=0.999,
-        epsilon=1e-7,
-        weight_decay=None,
-        clipnorm=None,
-        clipvalue=None,
-        global_clipnorm=None,
-        use_ema=False,
-        ema_momentum=0.99,
-        ema_overwrite_frequency=None,
-        loss_scale_factor=None,
-        gradient_accumulation_steps=None,
-        name="adamax",
-        **kwargs,
-    ):
-        super().__init__(
-            learning_rate,
-            beta_1,
-            beta_2,
-            epsilon,
-            weight_decay,
-            clipnorm,
-            clipvalue,
-            global_clipnorm,
-            use_ema,
-            ema_momentum,
-            ema_overwrite_frequency,
-            loss_scale_factor,
-            gradient_accumulation_steps,
-            name,
-            **kwargs,
-        )
-
     def _method_hyper(self, raw, t):
         return self._rates(raw), 1 / (1 - np.power(self.beta_1, t))
 
@@ -454,42 +238,9 @@ class Nadam(_Moments):
     method_columns = ("learning_rate", "momentum_factor", "gradient_factor", "correction")
 
     def __init__(
-        self,
-        learning_rate=0.001,
-        beta_1=0.9,
-        beta_2=0.999,
-        epsilon=1e-7,
-        weight_decay=None,
-        clipnorm=None,
-        clipvalue=None,
-        global_clipnorm=None,
-        use_ema=False,
-        ema_momentum=0.99,
-        ema_overwrite_frequency=None,
-        loss_scale_factor=None,
-        gradient_accumulation_steps=None,
-        name="nadam",
-        *,
-        momentum_decay=1.0,
-        **kwargs,
-    ):
-        super().__init__(
-            learning_rate,
-            beta_1,
-            beta_2,
-            epsilon,
-            weight_decay,
-            clipnorm,
-            clipvalue,
-            global_clipnorm,
-            use_ema,
-            ema_momentum,
-            ema_overwrite_frequency,
-            loss_scale_factor,
-            gradient_accumulation_steps,
-            name,
-            **kwargs,
-        )
+        self, learning_rate=0.001, beta_1=0.9, beta_2=0.999, epsilon=1e-7, *common, momentum_decay=1.0, **settings
+    ):  # fmt: skip
+        super().__init__(learning_rate, beta_1, beta_2, epsilon, *common, **settings)
         self.momentum_decay = self._optional("momentum_decay", momentum_decay, least=0)
         # settings, t, P_t where the last table began; changed in place, because it is no setting
         self._product = [None, 0, 1.0]
@@ -536,37 +287,8 @@ class Lion(Optimizer):
 
     slot_names = ("momentum",)
 
-    def __init__(
-        self,
-        learning_rate=0.001,
-        beta_1=0.9,
-        beta_2=0.99,
-        weight_decay=None,
-        clipnorm=None,
-        clipvalue=None,
-        global_clipnorm=None,
-        use_ema=False,
-        ema_momentum=0.99,
-        ema_overwrite_frequency=None,
-        loss_scale_factor=None,
-        gradient_accumulation_steps=None,
-        name="lion",
-        **kwargs,
-    ):
-        super().__init__(
-            learning_rate,
-            weight_decay,
-            clipnorm,
-            clipvalue,
-            global_clipnorm,
-            use_ema,
-            ema_momentum,
-            ema_overwrite_frequency,
-            loss_scale_factor,
-            gradient_accumulation_steps,
-            name,
-            **kwargs,
-        )
+    def __init__(self, learning_rate=0.001, beta_1=0.9, beta_2=0.99, *common, **settings):
+        super().__init__(learning_rate, *common, **settings)
         self.beta_1 = self._number("beta_1", beta_1, above=0, most=1)
         self.beta_2 = self._number("beta_2", beta_2, least=0, below=1)
 
@@ -575,3 +297,76 @@ class Lion(Optimizer):
 
     def get_config(self):
         return {**super().get_config(), "beta_1": self.beta_1, "beta_2": self.beta_2}
+
+
+class Ftrl(Optimizer):
+    """z <- z + g + 2 shrinkage p - ((s + g^2)^q - s^q) / lr p; s <- s + g^2, with q = -learning_rate_power;
+    p <- (clip(z, -l1, l1) - z) / (s^q / lr + 2 l2 + beta / lr)  (McMahan et al. 2013). s starts at
+    initial_accumulator_value. Weights whose |z| stays below l1 are exactly 0."""
+
+    slot_names = ("accumulator", "linear")
+    method_columns = ("learning_rate", "l2")
+
+    def __init__(
+        self, learning_rate=0.001, learning_rate_power=-0.5, initial_accumulator_value=0.1,
+        l1_regularization_strength=0.0, l2_regularization_strength=0.0, l2_shrinkage_regularization_strength=0.0,
+        beta=0.0, *common, **settings,
+    ):  # fmt: skip
+        super().__init__(learning_rate, *common, **settings)
+        self.learning_rate_power = self._number("learning_rate_power", learning_rate_power, most=0)
+        for name, value in {
+            "initial_accumulator_value": initial_accumulator_value,
+            "l1_regularization_strength": l1_regularization_strength,
+            "l2_regularization_strength": l2_regularization_strength,
+            "l2_shrinkage_regularization_strength": l2_shrinkage_regularization_strength,
+            "beta": beta,
+        }.items():
+            setattr(self, name, self._number(name, value, least=0))
+
+    def slot_initial(self, name):
+        return self.initial_accumulator_value if name == "accumulator" else 0.0
+
+    def _method_hyper(self, raw, t):
+        rates = self._rates(raw)
+        smoothed = np.divide(self.beta, 2 * rates, out=np.zeros(len(t)), where=rates > 0)
+        return rates, self.l2_regularization_strength + smoothed
+
+    def _method(self):
+        power = -self.learning_rate_power
+        return "ftrl", 0, (power, self.l1_regularization_strength, self.l2_shrinkage_regularization_strength)
+
+    def get_config(self):
+        names = (
+            "learning_rate_power", "initial_accumulator_value", "l1_regularization_strength",
+            "l2_regularization_strength", "l2_shrinkage_regularization_strength", "beta",
+        )  # fmt: skip
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
+
+
+class ScheduleFreeAdamW(_Moments):
+    """v <- b2 v + (1-b2) g^2; z <- z - lr g / (sqrt(v / (1-b2^t)) + epsilon); x <- x + (z - x) / t;
+    p <- (1-b1) z + b1 x  (Defazio et al. 2024, with Keras' weight 1 / t of the average). z starts at p.
+
+    p is where gradients are taken; the average is x = (p - (1-b1) z) / b1. The rate rises along a line during
+    warmup_steps updates.
+    """
+
+    default_name = "schedule_free_adam_w"
+    method_columns = ("learning_rate", "weight", "correction")
+
+    def __init__(
+        self, learning_rate=0.0025, beta_1=0.9, beta_2=0.999, epsilon=1e-8, warmup_steps=0, *common, **settings
+    ):  # fmt: skip
+        super().__init__(learning_rate, beta_1, beta_2, epsilon, *common, **settings)
+        self._number("beta_1", beta_1, above=0)
+        self.warmup_steps = self._number("warmup_steps", warmup_steps, least=0)
+
+    def _method_hyper(self, raw, t):
+        warm = np.minimum(t / self.warmup_steps, 1.0) if self.warmup_steps else 1.0
+        return self._rates(raw) * warm, 1 / t, 1 / (1 - np.power(self.beta_2, t))
+
+    def _method(self):
+        return "schedule_free", 0, (self.beta_1, self.beta_2, self.epsilon)
+
+    def get_config(self):
+        return {**super().get_config(), "warmup_steps": self.warmup_steps}

@@ -28,6 +28,8 @@ class Range(NamedTuple):
     size: int
     learning_rate_factor: float = 1.0
     weight_decay: bool = True
+    #: of the variable, for methods that look at its rows and columns
+    shape: tuple = ()
 
 
 class Operand(NamedTuple):
@@ -69,9 +71,15 @@ class Optimizer:
     form="torch" (fastnn's own): PyTorch's formulas; weight decay is then L2 unless weight_decay_form says otherwise.
     """
 
+    #: the name where none is given; None: the class's in snake case
+    default_name = None
     slot_names = ()
+    #: arrays like slots whose contents a step need not find again
+    scratch_names = ()
     #: columns of `hyper`: the method's own; those of accumulation and averaging follow
     method_columns = ("learning_rate",)
+    #: whether an update looks at a variable as a whole, so that neighbours must not be made one
+    by_variable = False
     _forms = ("keras", "torch")
     #: whether an update needs the loss of all samples at several points: `fastnn.optimizers.full_batch`
     full_batch = False
@@ -101,7 +109,7 @@ class Optimizer:
             raise ValueError(f"{cls}: form must be one of {', '.join(map(repr, self._forms))}, got {form!r}")
         if weight_decay_form not in (None, "decoupled", "l2"):
             raise ValueError(f"{cls}: weight_decay_form must be 'decoupled' or 'l2', got {weight_decay_form!r}")
-        self.name = name or re.sub(r"(?<=[a-z])(?=[A-Z])", "_", cls).lower()
+        self.name = name or self.default_name or re.sub(r"(?<=[a-z])(?=[A-Z])", "_", cls).lower()
         self.form = form
         self._weight_decay_form = weight_decay_form
         self.weight_decay = self._optional("weight_decay", weight_decay, least=0)
@@ -261,23 +269,24 @@ class Optimizer:
         """Arrays to keep beside parameters and gradients, by role. `saved`: part of the optimizer's state."""
         size = max((r.offset + r.size for r in ranges), default=0)
         out = {name: Buffer(size, None, self.slot_initial(name)) for name in self.slot_names}
+        out |= {name: Buffer(size, saved=False) for name in self.scratch_names}
         if self.gradient_accumulation_steps:
             out["gradient_accumulator"] = Buffer(size)
         if self.use_ema:
             out["average"] = Buffer(size)
         if self.clipnorm or self.global_clipnorm:
             ranges = self._merged(ranges)
-            out["norm_partials"] = Buffer(sum(_blocks(r.size) for r in ranges), np.float64, saved=False)
+            out["norm_partials"] = Buffer(sum(blocks(r.size) for r in ranges), np.float64, saved=False)
             out["clip_factors"] = Buffer(2 * len(ranges), np.float64, saved=False)
         return out
 
     def _merged(self, ranges):
         """Neighbours with the same settings as one: what lies between them is padding and stays zero."""
-        out = []
+        out, apart = [], self.clipnorm or self.by_variable
         for r in sorted((r for r in ranges if r.size > 0), key=lambda r: r.offset):
             last = out[-1] if out else None
-            near = last is not None and 0 <= r.offset - (last.offset + last.size) < 16 and not self.clipnorm
-            if near and r[2:] == last[2:]:
+            near = last is not None and 0 <= r.offset - (last.offset + last.size) < 16 and not apart
+            if near and r[2:4] == last[2:4]:
                 out[-1] = last._replace(size=r.offset + r.size - last.offset)
             else:
                 out.append(r)
@@ -289,7 +298,7 @@ class Optimizer:
         Ranges must not overlap, and padding between them (fewer than 16 elements) must be zero in every array.
         """
         ranges = self._merged(ranges) if merge else [r for r in ranges if r.size > 0]
-        kernel, flags, constants = self._method()
+        _, flags, constants = self._method()
         every = self.gradient_accumulation_steps or 1
         grad, update = "grad", self._column("update")
         scale = 1.0 / every / (self.loss_scale_factor or 1.0)
@@ -301,33 +310,40 @@ class Optimizer:
             grad = "gradient_accumulator"
             for r in ranges:
                 operands = (Operand(grad, r.offset), Operand("grad", r.offset))
-                out.append(Record("accumulate", operands, (r.size, self._column("first")), (), _cost(r.size, 3)))
+                out.append(Record("accumulate", operands, (r.size, self._column("first")), (), cost(r.size, 3)))
         limit, at, partials = self.clipnorm or self.global_clipnorm, 0, []
         if limit:
             for r in ranges:
                 operands = (Operand("norm_partials", at), Operand(grad, r.offset))
-                out.append(Record("gradient_norm", operands, (r.size, update), (), _cost(r.size, 1)))
-                partials.append((at, _blocks(r.size)))
-                at += _blocks(r.size)
+                out.append(Record("gradient_norm", operands, (r.size, update), (), cost(r.size, 1)))
+                partials.append((at, blocks(r.size)))
+                at += blocks(r.size)
             for j, (start, count) in enumerate(partials if self.clipnorm else [(0, at)]):
                 operands = (Operand("clip_factors", 2 * j), Operand("norm_partials", start))
                 out.append(Record("clip_factor", operands, (count, torch), (limit, scale), 5.0 + count))
         for j, r in enumerate(ranges):
-            operands = [Operand("param", r.offset), Operand(grad, r.offset)]
-            operands += [Operand(name, r.offset) for name in self.slot_names]
-            if limit:
-                operands += [None] * (8 - len(operands)) + [Operand("clip_factors", 2 * j if self.clipnorm else 0)]
+            factor = Operand("clip_factors", 2 * j if self.clipnorm else 0) if limit else None
             decay = self.weight_decay if r.weight_decay and self.weight_decay else 0.0
             reals = (r.learning_rate_factor, decay, scale, self.clipvalue or 0.0, *constants)
-            cost = _cost(r.size, 3 + 2 * len(self.slot_names))
-            out.append(Record(kernel, tuple(operands), (r.size, flags, update), reals, cost))
+            out += self._update(r, Operand(grad, r.offset), factor, (r.size, flags, update), reals)
         if self.use_ema:
             overwrite = self._column("ema_overwrite") if self.ema_overwrite_frequency else 0
             for r in ranges:
                 operands = (Operand("average", r.offset), Operand("param", r.offset))
                 ints = (r.size, self._column("ema_momentum"), overwrite)
-                out.append(Record("ema", operands, ints, (), _cost(r.size, 3)))
+                out.append(Record("ema", operands, ints, (), cost(r.size, 3)))
         return out
+
+    def _update(self, r, grad, factor, ints, reals):
+        """The records that update a range: by default one, of the method's kernel. factor: of the clip, or None."""
+        return [self._pass(self._method()[0], r, grad, self.slot_names, factor, ints, reals)]
+
+    def _pass(self, kernel, r, grad, names, factor, ints, reals):
+        """A record of an update kernel on a range of the parameters, with `names` for its slots."""
+        operands = [Operand("param", r.offset), grad, *(Operand(name, r.offset) for name in names)]
+        if factor is not None:
+            operands += [None] * (8 - len(operands)) + [factor]
+        return Record(kernel, tuple(operands), ints, reals, cost(r.size, 3 + 2 * len(names)))
 
     # ---- NumPy arrays ----
 
@@ -460,13 +476,13 @@ class _Arrays:
         self.shapes, self.dtype = [p.shape for p in params], params[0].dtype
         self.ranges, at = [], 0
         for p in params:
-            self.ranges.append(Range(at, p.size))
+            self.ranges.append(Range(at, p.size, shape=p.shape))
             at += -(-p.size // 16) * 16
         self.variable = {r.offset: j for j, r in enumerate(self.ranges) if r.size > 0}
         self.kept = optimizer.buffers(self.ranges)
         if "clip_factors" in self.kept:  # every variable is a range of its own here
-            blocks = sum(_blocks(r.size) for r in self.ranges)
-            self.kept["norm_partials"] = Buffer(blocks, np.float64, saved=False)
+            count = sum(blocks(r.size) for r in self.ranges)
+            self.kept["norm_partials"] = Buffer(count, np.float64, saved=False)
             self.kept["clip_factors"] = Buffer(2 * len(self.ranges), np.float64, saved=False)
         self.data = {}
         for role, buffer in self.kept.items():
@@ -504,10 +520,10 @@ class _Arrays:
             )
 
 
-def _blocks(size):
+def blocks(size):
     return -(-size // BLOCK)
 
 
-def _cost(size, streams):
+def cost(size, streams):
     """Rough nanoseconds of a pass that moves `streams` numbers an element, out of L2."""
     return 10.0 + 0.06 * size * streams

@@ -181,14 +181,19 @@ class OptimizerState:
     def __init__(self, optimizer, store):
         self.optimizer, self.store = optimizer, store
         self.gradients = core_zeros(store.size, store.dtype)
-        self.buffers = {}
+        self.buffers, self._scratch = {}, set()
 
     def records(self, variables):
         from fastnn.optimizers.optimizer import Range
 
         optimizer, store = self.optimizer, self.store
-        ranges = [Range(store.offsets[v], v.value.size, v.learning_rate_factor, optimizer.decays(v)) for v in variables]
+        ranges = [
+            Range(store.offsets[v], v.value.size, v.learning_rate_factor, optimizer.decays(v), v.shape)
+            for v in variables
+        ]
         for role, buffer in optimizer.buffers(ranges).items():
+            if not buffer.saved:
+                self._scratch.add(role)
             dtype = np.dtype(buffer.dtype or store.dtype)
             wanted = max(buffer.size, store.size if buffer.saved else 1)
             old = self.buffers.get(role)
@@ -209,8 +214,7 @@ class OptimizerState:
 
     def saved(self):
         """Roles of the arrays that belong to the state, with a view for each variable."""
-        scratch = ("norm_partials", "clip_factors")
-        return {role: array for role, array in self.buffers.items() if role not in scratch}
+        return {role: array for role, array in self.buffers.items() if role not in self._scratch}
 
     def move(self, store):
         """Takes the slots along when the variables moved to another store."""

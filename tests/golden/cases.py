@@ -368,6 +368,7 @@ for _name, _base, *_variants in (
     ("Lion", {}, {"learning_rate": 0.01, "beta_1": 0.8, "beta_2": 0.95}),
     ("Lamb", {}, {"learning_rate": 0.01, "epsilon": 1e-3}),
     ("Adafactor", {}, {"learning_rate": 0.01, "relative_step": False}),
+    ("ScheduleFreeAdamW", {}, {"learning_rate": 0.01, "beta_1": 0.8, "beta_2": 0.95, "warmup_steps": 7}),
 ):
     OPTIMIZERS[_name.lower()] = (_name, _base)
     for _i, _variant in enumerate(_variants):
@@ -397,7 +398,9 @@ def make_optimizer(keras, name):
     return getattr(keras.optimizers, cls)(**config)
 
 
-# name -> (torch class, its arguments, (Keras class, arguments) of the same update or None where Keras has no such form)
+TORCH_FORM = {"form": "torch"}
+
+# name -> (torch class, its arguments, (Keras class, arguments) of the same update; with "form" where only fastnn has it)
 TORCH_OPTIMIZERS = {
     "sgd": ("SGD", {"lr": 0.1}, ("SGD", {"learning_rate": 0.1})),
     "sgd_momentum": ("SGD", {"lr": 0.1, "momentum": 0.9}, ("SGD", {"learning_rate": 0.1, "momentum": 0.9})),
@@ -406,36 +409,87 @@ TORCH_OPTIMIZERS = {
         {"lr": 0.1, "momentum": 0.9, "nesterov": True},
         ("SGD", {"learning_rate": 0.1, "momentum": 0.9, "nesterov": True}),
     ),
-    "sgd_dampening": ("SGD", {"lr": 0.1, "momentum": 0.9, "dampening": 0.3}, None),
-    "sgd_l2": ("SGD", {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.05}, None),
-    "adam": ("Adam", {"lr": 0.01}, None),
+    "sgd_dampening": (
+        "SGD",
+        {"lr": 0.1, "momentum": 0.9, "dampening": 0.3},
+        ("SGD", {"learning_rate": 0.1, "momentum": 0.9, "dampening": 0.3, **TORCH_FORM}),
+    ),
+    "sgd_l2": (
+        "SGD",
+        {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.05},
+        ("SGD", {"learning_rate": 0.1, "momentum": 0.9, "weight_decay": 0.05, **TORCH_FORM}),
+    ),
+    "adam": ("Adam", {"lr": 0.01}, ("Adam", {"learning_rate": 0.01, "epsilon": 1e-8, **TORCH_FORM})),
     "adam_no_eps": ("Adam", {"lr": 0.01, "eps": 1e-30}, ("Adam", {"learning_rate": 0.01, "epsilon": 1e-30})),
-    "adam_amsgrad": ("Adam", {"lr": 0.01, "amsgrad": True}, None),
-    "adam_l2": ("Adam", {"lr": 0.01, "weight_decay": 0.05}, None),
-    "adamw": ("AdamW", {"lr": 0.01}, None),
+    "adam_amsgrad": (
+        "Adam",
+        {"lr": 0.01, "amsgrad": True},
+        ("Adam", {"learning_rate": 0.01, "amsgrad": True, "epsilon": 1e-8, **TORCH_FORM}),
+    ),
+    "adam_l2": (
+        "Adam",
+        {"lr": 0.01, "weight_decay": 0.05},
+        ("Adam", {"learning_rate": 0.01, "weight_decay": 0.05, "epsilon": 1e-8, **TORCH_FORM}),
+    ),
+    "adamw": (
+        "AdamW",
+        {"lr": 0.01},
+        ("AdamW", {"learning_rate": 0.01, "weight_decay": 0.01, "epsilon": 1e-8, **TORCH_FORM}),
+    ),
     "adamw_no_eps": (
         "AdamW",
         {"lr": 0.01, "eps": 1e-30, "weight_decay": 0.1},
         ("AdamW", {"learning_rate": 0.01, "epsilon": 1e-30, "weight_decay": 0.1}),
     ),
-    "nadam": ("NAdam", {"lr": 0.01}, None),
+    "nadam": (
+        "NAdam",
+        {"lr": 0.01},
+        ("Nadam", {"learning_rate": 0.01, "momentum_decay": 0.004, "epsilon": 1e-8, **TORCH_FORM}),
+    ),
     "nadam_no_eps": (
         "NAdam",
         {"lr": 0.01, "eps": 1e-30, "momentum_decay": 1.0},
         ("Nadam", {"learning_rate": 0.01, "epsilon": 1e-30}),
     ),
-    "adamax": ("Adamax", {"lr": 0.01}, None),
+    "adamax": ("Adamax", {"lr": 0.01}, ("Adamax", {"learning_rate": 0.01, "epsilon": 1e-8, **TORCH_FORM})),
     "adamax_no_eps": ("Adamax", {"lr": 0.01, "eps": 1e-30}, ("Adamax", {"learning_rate": 0.01, "epsilon": 1e-30})),
-    "rmsprop": ("RMSprop", {"lr": 0.01}, None),
+    "rmsprop": (
+        "RMSprop",
+        {"lr": 0.01},
+        ("RMSprop", {"learning_rate": 0.01, "rho": 0.99, "epsilon": 1e-8, **TORCH_FORM}),
+    ),
     "rmsprop_no_eps": (
         "RMSprop",
         {"lr": 0.01, "alpha": 0.9, "eps": 1e-30, "momentum": 0.5},
         ("RMSprop", {"learning_rate": 0.01, "rho": 0.9, "epsilon": 1e-30, "momentum": 0.5}),
     ),
-    "rmsprop_centered": ("RMSprop", {"lr": 0.01, "centered": True, "momentum": 0.5}, None),
+    "rmsprop_centered": (
+        "RMSprop",
+        {"lr": 0.01, "centered": True, "momentum": 0.5},
+        (
+            "RMSprop",
+            {"learning_rate": 0.01, "rho": 0.99, "epsilon": 1e-8, "centered": True, "momentum": 0.5, **TORCH_FORM},
+        ),
+    ),
     "adadelta": ("Adadelta", {}, ("Adadelta", {"learning_rate": 1.0, "rho": 0.9, "epsilon": 1e-6})),
-    "adagrad": ("Adagrad", {"lr": 0.1}, None),
-    "adagrad_decay": ("Adagrad", {"lr": 0.1, "lr_decay": 0.1}, None),
+    "adagrad": (
+        "Adagrad",
+        {"lr": 0.1},
+        ("Adagrad", {"learning_rate": 0.1, "initial_accumulator_value": 0.0, "epsilon": 1e-10, **TORCH_FORM}),
+    ),
+    "adagrad_decay": (
+        "Adagrad",
+        {"lr": 0.1, "lr_decay": 0.1},
+        (
+            "Adagrad",
+            {
+                "learning_rate": ("InverseTimeDecay", (0.1, 1, 0.1)),
+                "initial_accumulator_value": 0.0,
+                "epsilon": 1e-10,
+                **TORCH_FORM,
+            },
+        ),
+    ),
     "adagrad_no_eps": (
         "Adagrad",
         {"lr": 0.1, "eps": 1e-30, "initial_accumulator_value": 0.1},

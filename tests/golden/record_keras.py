@@ -265,8 +265,17 @@ def record_activations():
     return out
 
 
+def record_optimizers():
+    """ScheduleFreeAdamW with JAX: where variables change in place its old value of one is the new one."""
+    other = by_backend("jax", "--optimizers")
+    return optimizers() | {key: value for key, value in other.items() if key.startswith("schedulefree")}
+
+
 def main(families):
-    parts = {"--activations": activations, "--affine": affine, "--layers": layer_results, "--metrics": metrics}
+    parts = {
+        "--activations": activations, "--affine": affine, "--layers": layer_results, "--metrics": metrics,
+        "--optimizers": optimizers,
+    }  # fmt: skip
     if families and families[0] in parts:
         made = parts[families[0]]()
         print(json.dumps({key: value.tolist() for key, value in made.items()}))
@@ -276,7 +285,7 @@ def main(families):
         "losses": losses,
         "metrics": lambda: by_backend("torch", "--metrics") | metrics(),  # TensorFlow's in_top_k has no float64
         "schedules": schedules,
-        "optimizers": optimizers,
+        "optimizers": record_optimizers,
         "training": training,
         "sequences": trained_sequences,
         "layers": record_layers,

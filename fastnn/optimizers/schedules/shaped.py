@@ -66,7 +66,7 @@ class OneCycle(LearningRateSchedule):
 
     From max / div_factor up to max at step pct_start * total_steps - 1, then down to
     max / div_factor / final_div_factor at step total_steps - 1, along cosines ("cos") or lines ("linear").
-    Constant afterwards.
+    three_phase: down first to max / div_factor, at step 2 pct_start * total_steps - 2. Constant afterwards.
     """
 
     def __init__(
@@ -78,6 +78,7 @@ class OneCycle(LearningRateSchedule):
         div_factor=25.0,
         final_div_factor=1e4,
         name="OneCycle",
+        three_phase=False,
     ):
         self.max_learning_rate = number("OneCycle", "max_learning_rate", max_learning_rate, least=0)
         self.total_steps = number("OneCycle", "total_steps", total_steps, least=1)
@@ -87,19 +88,23 @@ class OneCycle(LearningRateSchedule):
         self.anneal = anneal
         self.div_factor = number("OneCycle", "div_factor", div_factor, above=0)
         self.final_div_factor = number("OneCycle", "final_div_factor", final_div_factor, above=0)
+        self.three_phase = bool(three_phase)
+        if self.three_phase and self.pct_start > 0.5:
+            raise ValueError(f"OneCycle: three_phase needs pct_start <= 0.5, got {pct_start}")
         self.name = name
 
     def compute(self, step):
         top, first = self.max_learning_rate, self.max_learning_rate / self.div_factor
-        last = first / self.final_div_factor
-        peak, end = self.pct_start * self.total_steps - 1, self.total_steps - 1
-        rise = np.clip(step / peak, 0, 1) if peak > 0 else np.ones_like(step)
-        fall = np.clip((step - peak) / (end - peak), 0, 1) if end > peak else np.ones_like(step)
-
-        def between(a, b, part):
-            return b + (a - b) / 2 * (1 + np.cos(np.pi * part)) if self.anneal == "cos" else a + (b - a) * part
-
-        return np.where(step <= peak, between(first, top, rise), between(top, last, fall))
+        last, peak = first / self.final_div_factor, self.pct_start * self.total_steps - 1
+        corners = [(0.0, first), (peak, top), (2 * peak, first), (self.total_steps - 1, last)]
+        if not self.three_phase:
+            del corners[2]
+        out = np.full_like(step, last)
+        for (begin, a), (end, b) in list(zip(corners, corners[1:], strict=False))[::-1]:
+            part = np.clip((step - begin) / (end - begin), 0, 1) if end > begin else np.ones_like(step)
+            line = b + (a - b) / 2 * (1 + np.cos(np.pi * part)) if self.anneal == "cos" else a + (b - a) * part
+            out = np.where(step <= end, line, out)
+        return out
 
     def get_config(self):
         return {
@@ -110,6 +115,7 @@ class OneCycle(LearningRateSchedule):
             "div_factor": self.div_factor,
             "final_div_factor": self.final_div_factor,
             "name": self.name,
+            "three_phase": self.three_phase,
         }
 
 
