@@ -130,7 +130,8 @@ static int64_t gemm_chain(const gemm *p, int64_t left)
 }
 
 /* Rows [row, row + rows) of A in a block of k, as pairs. */
-static void gemm_pack_a_parts(const gemm *p, real *to, int64_t row, int64_t rows, int64_t k0, int64_t k, int part)
+__attribute__((noinline)) static void gemm_pack_a_parts(const gemm *p, real *to, int64_t row, int64_t rows, int64_t k0,
+                                                        int64_t k, int part)
 {
     const int64_t at = p->k_major ? k0 * p->lda + row : row * p->lda + k0;
     if (p->k_major && p->half & GEMM_HALF_A)
@@ -143,7 +144,8 @@ static void gemm_pack_a_parts(const gemm *p, real *to, int64_t row, int64_t rows
         gemm_pack_rows(to, p->a, at, p->lda, k, rows, part, 0);
 }
 
-static void gemm_pack_b_parts(const gemm *p, real *to, int64_t column, int64_t columns, int64_t k0, int64_t k, int part)
+__attribute__((noinline)) static void gemm_pack_b_parts(const gemm *p, real *to, int64_t column, int64_t columns,
+                                                        int64_t k0, int64_t k, int part)
 {
     if (p->b_transposed)
         gemm_pack_pairs_transposed(to, p->b, column * p->ldb + k0, p->ldb, k, columns, part);
