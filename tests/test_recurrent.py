@@ -423,6 +423,27 @@ def test_wrong_features_are_named():
         layer(np.zeros((2, 4, 6)))
 
 
+@pytest.mark.parametrize("length", [4, None])
+def test_sequences_that_do_not_fit_are_refused_and_nothing_is_lost(length):
+    model = fastnn.Sequential([layers.Input((length, 3)), layers.LSTM(2), layers.Dense(1)])
+    model.compile("adam", "mse")
+    x, y = np.ones((2, 6, 3), "float32"), np.ones((2, 1), "float32")
+    model.train_on_batch(x[:, :4], y)
+    weights, told = model.get_weights(), model.predict(x[:, :4], verbose=0)
+    bad = [x[:, :0], x[0], x[:, :, :2], *([x] if length else [])]  # without steps, of wrong ranks, longer
+    calls = (
+        lambda x: model.predict(x, verbose=0),
+        lambda x: model.train_on_batch(x, y),
+        lambda x: model.fit(x, y, verbose=0),
+    )
+    for call, wrong in itertools.product(calls, bad):
+        with pytest.raises(ValueError, match=r"must have shape|no steps"):
+            call(wrong)
+    for a, b in zip(weights, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    np.testing.assert_array_equal(model.predict(x[:, :4], verbose=0), told)
+
+
 def test_attention_gradients_flow_through_masks():
     rng = np.random.default_rng(13)
     x = rng.normal(size=(2, 3, 4))
