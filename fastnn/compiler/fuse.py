@@ -4,13 +4,14 @@ changed something; `fuse` applies them in turn."""
 import math
 
 from fastnn.compiler.program import Instruction
-from fastnn.kernels.convolution import Geometry, pooled_input_pays, pooled_kernel_pays
+from fastnn.kernels.convolution import Geometry, pool_joins, pooled_input_pays, pooled_kernel_pays
 from fastnn.ops import elementwise as ew
 from fastnn.ops import nn
 from fastnn.ops.convolution import (
     Conv2D,
     Conv2DGradInput,
     Conv2DGradKernel,
+    Conv2DMaxPool,
     Conv2DPooledGradInput,
     Conv2DPooledGradKernel,
 )
@@ -36,6 +37,7 @@ def fuse(program):
         join_pool_gradient,
         join_loss_gradient,
         drop_pool_index,
+        join_pool,
         drop_recurrent_results,
     ):
         rule(program)
@@ -287,6 +289,20 @@ def drop_pool_index(program):
         if pool.outs[1] not in uses:
             new = Instruction(_changed(pool.op, index=False), pool.ins, pool.outs[:1], pool.position)
             _replace(program, [pool], new)
+
+
+def join_pool(program):
+    """A convolution's result that only a max-pool reads  ->  one instruction, and it is never written."""
+    uses = program.uses()
+    for pool in [i for i in program.instructions if isinstance(i.op, MaxPool)]:
+        z, made = pool.ins[0], pool.ins[0].maker
+        if made is None or not isinstance(made.op, Conv2D) or made.op.algorithm or uses[z] != [pool]:
+            continue
+        g = Geometry(*made.op.geometry)
+        if pool_joins(g, pool.op.geometry, z.dtype == "float64"):
+            op = Conv2DMaxPool(g, pool.op.geometry, pool.op.index, made.op.bias, made.op.activation)
+            _replace(program, [made, pool], Instruction(op, made.ins, pool.outs, pool.position))
+            uses = program.uses()
 
 
 def drop_recurrent_results(program):

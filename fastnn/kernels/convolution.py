@@ -23,6 +23,7 @@ ALGORITHMS = {
 #: The gradient by the image knows one more: products whose rows are patches, added up where the patches lie.
 SCATTER = "scatter"
 _IM2COL, _POINTWISE, _DIRECT, _SMALL, _DEPTHWISE, _WINOGRAD = 1, 2, 3, 4, 5, 6
+_PLANAR = 7  # of conv2d_max_pool alone
 _TRANSFORM = 80
 _NS_PER_FLOP = 0.012  # one thread, float32
 _WIDTHS = _core.cpu()["vector_width"]  # asked once: CPUID takes tens of us in a virtual machine
@@ -283,12 +284,27 @@ def emit_grad_kernel(run, temporary, dw, db, x, dy, images, g, algorithm, batche
         batched=batched)  # fmt: skip
 
 
-# ---- gradients behind a max-pool (conv_pooled.inc.c) ----
+# ---- a max-pool behind a convolution (conv_max_pool.inc.c, conv_pooled.inc.c) ----
+
+
+def pool_joins(g, pool, float64=False):
+    """Whether a convolution's result is better max-pooled image by image, as soon as it is there. `pool`: the pool's
+    geometry (ih, iw, channels, oh, ow, kh, kw, sh, sw, top, left)."""
+    return choose(g, float64) in (_DIRECT, _SMALL) and pool[5] * pool[6] <= 256
+
+
+def emit_forward_pool(run, y, index, x, w, bias, images, g, pool, batched, dtype, activation=0, alpha=0.0):
+    """y = max_pool(act(conv(x, w) + bias)), and its index or None."""
+    code = choose(g, dtype == "float64")
+    plain = g.ci == g.sh == g.sw == g.dh == g.dw == 1 and tuple(pool[5:]) == (2, 2, 2, 2, 0, 0)
+    if code == _SMALL and plain and activation <= ACTIVATIONS["relu"]:
+        code = _PLANAR
+    run("conv2d_max_pool", (y, x, w, bias, index), (*ints_of(images, g, activation, 0, code), 0, *pool[3:]), (alpha,),
+        cost=(g.cost + 0.1 * g.oh * g.ow * g.co) * images, batched=batched)  # fmt: skip
 
 
 def pooled_kernel_pays(g, pool):
-    """Whether the kernel's gradient is better made from the pooled dy, element by element. `pool`: the geometry of the
-    max-pool behind the convolution (ih, iw, channels, oh, ow, kh, kw, sh, sw, top, left)."""
+    """Whether the kernel's gradient is better made from the pooled dy, element by element."""
     *_, kh, kw, _, _, _, _ = pool
     return g.groups == g.dh == g.dw == 1 and 4 <= kh * kw <= 256 and pool[7] >= kh and pool[8] >= kw and g.kh * g.kw > 1
 
