@@ -322,7 +322,7 @@ def test_compiled_winograd(function):
     ((8, 8), 1, 2, 3, "same", (2, "valid")), ((5, 6), 1, 17, 1, "valid", (2, "valid")),
 ])  # fmt: skip
 def test_pool_behind_a_convolution(size, ci, co, kernel, padding, pool, function):
-    """Done together, and gradients from the pooled one alone: what the convolution's and the pool's own kernels give."""
+    """Both at once, and gradients from the pooled one alone: what the convolution's and the pool's own kernels give."""
     rng = np.random.RandomState(3)
     x, w, bias = rng.randn(5, *size, ci), rng.randn(kernel, kernel, ci, co), rng.randn(co)
 

@@ -300,7 +300,7 @@ def emit_forward_pool(run, y, index, x, w, bias, images, g, pool, batched, dtype
     if code == _SMALL and plain and activation <= ACTIVATIONS["relu"]:
         code = _PLANAR
     run("conv2d_max_pool", (y, x, w, bias, index), (*ints_of(images, g, activation, 0, code), 0, *pool[3:]), (alpha,),
-        cost=(g.cost + 0.1 * g.oh * g.ow * g.co) * images, batched=batched)  # fmt: skip
+        cost=g.cost * images, batched=batched)  # fmt: skip
 
 
 def pooled_kernel_pays(g, pool):

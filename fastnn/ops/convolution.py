@@ -124,8 +124,8 @@ class Conv2DGradKernel(_Convolution):
 
 @register
 class Conv2DMaxPool(_Convolution):
-    """`MaxPool(pool)` of a `Conv2D` with its bias and activation; with `index` its second result too. The compiler makes
-    it of both."""
+    """`MaxPool(pool)` of a `Conv2D` with its bias and activation, and with `index` its second result too. The compiler
+    makes it of both."""
 
     name = "conv2d_max_pool"
 
