@@ -4,7 +4,7 @@ changed something; `fuse` applies them in turn."""
 import math
 
 from fastnn.compiler.program import Instruction
-from fastnn.kernels.convolution import Geometry, pool_joins, pooled_input_pays, pooled_kernel_pays
+from fastnn.kernels.convolution import Geometry, pool_joins, pooled_input_fits, pooled_kernel_fits, pooled_pays
 from fastnn.ops import elementwise as ew
 from fastnn.ops import nn
 from fastnn.ops.convolution import (
@@ -237,13 +237,14 @@ def _from_pooled(reader, grad):
     where there are none or they do not pay."""
     if reader is None or not isinstance(reader.op, (Conv2DGradKernel, Conv2DGradInput)) or reader.op.algorithm:
         return None
-    g, dy, more = Geometry(*reader.op.geometry), grad.outs[0], {"pool": grad.op.geometry, "pool_grad": grad.op.grad}
+    g, dy, pool = Geometry(*reader.op.geometry), grad.outs[0], grad.op.geometry
+    more, float64 = {"pool": pool, "pool_grad": grad.op.grad}, dy.dtype == "float64"
     a, b, *rest = reader.ins
     if isinstance(reader.op, Conv2DGradKernel):
-        if a is dy or not pooled_kernel_pays(g, grad.op.geometry):
+        if a is dy or not pooled_kernel_fits(g, pool) or not pooled_pays(g, pool, float64):
             return None
         return Conv2DPooledGradKernel(g, bias=reader.op.bias, **more), [a, *grad.ins]
-    if b is dy or not pooled_input_pays(g, grad.op.geometry):
+    if b is dy or not pooled_input_fits(g, pool) or not pooled_pays(g, pool, float64, image=True):
         return None
     return Conv2DPooledGradInput(g, grad=reader.op.grad, **more), [*grad.ins[:2], b, *grad.ins[2:], *rest]
 

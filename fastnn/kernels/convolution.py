@@ -303,16 +303,29 @@ def emit_forward_pool(run, y, index, x, w, bias, images, g, pool, batched, dtype
         cost=g.cost * images, batched=batched)  # fmt: skip
 
 
-def pooled_kernel_pays(g, pool):
-    """Whether the kernel's gradient is better made from the pooled dy, element by element."""
-    *_, kh, kw, _, _, _, _ = pool
-    return g.groups == g.dh == g.dw == 1 and 4 <= kh * kw <= 256 and pool[7] >= kh and pool[8] >= kw and g.kh * g.kw > 1
+def pooled_kernel_fits(g, pool):
+    """Whether the kernel's gradient can be made from the pooled dy, element by element, and windows do not overlap."""
+    _, _, _, _, _, kh, kw, sh, sw, _, _ = pool
+    return g.groups == g.dh == g.dw == 1 and kh * kw <= 256 and sh >= kh and sw >= kw
 
 
-def pooled_input_pays(g, pool):
+def pooled_input_fits(g, pool):
     """The same of the image's gradient."""
     plain = g.groups == g.dh == g.dw == g.sh == g.sw == 1 and g.kh in (3, 5)
     return plain and tuple(pool[5:]) == (2, 2, 2, 2, 0, 0)
+
+
+def pooled_pays(g, pool, float64=False, image=False):
+    """Whether that takes less than the pool's gradient and then the kernel's (or the `image`'s): vectors that are
+    multiplied, and about six times as long for each element as for one of them."""
+    lanes = _WIDTHS["float64" if float64 else "float32"]
+    code, taps = choose(g, float64), g.kh * g.kw * g.ci
+    pooled = pool[3] * pool[4] * g.co * (g.kh * -(-g.kw * g.ci // lanes) + 6)
+    if image:
+        vectors = g.co * -(-taps // lanes)
+    else:
+        vectors = taps * (g.co / (0.6 * lanes) if code == _SMALL else -(-g.co // lanes))
+    return pooled < 1.3 * g.oh * g.ow * vectors / (1.8 if code == _WINOGRAD else 1)
 
 
 def _pooled_ints(images, g, gradient, parts, pool, last=0):
