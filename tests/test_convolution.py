@@ -1,6 +1,7 @@
 """Convolution kernels and layers against NumPy in float64, each other, and central differences."""
 
 import itertools
+import sys
 
 import numpy as np
 import pytest
@@ -318,10 +319,12 @@ def test_compiled_winograd(function):
     ((28, 28), 1, 6, 5, "same", (2, "valid")), ((14, 14), 6, 16, 5, "valid", (2, "valid")),
     ((9, 8), 3, 7, 3, ((1, 0), (0, 2)), (2, "valid")), ((7, 11), 20, 33, 3, "same", (2, "valid")),
     ((12, 12), 2, 5, 3, "valid", (3, "same")), ((10, 13), 1, 3, 4, "same", (2, "valid")),
-    ((40, 9), 40, 18, 3, "same", (2, "valid")),
+    ((40, 9), 40, 18, 3, "same", (2, "valid")), ((6, 75), 1, 9, 3, "valid", (2, "valid")),
+    ((8, 8), 1, 2, 3, "same", (2, "valid")), ((5, 6), 1, 17, 1, "valid", (2, "valid")),
 ])  # fmt: skip
-def test_gradients_behind_a_pool(size, ci, co, kernel, padding, pool, function):
-    """From the pooled gradient alone: what the convolution's and the pool's own gradients give."""
+def test_pool_behind_a_convolution(size, ci, co, kernel, padding, pool, function, monkeypatch):
+    """Both at once, and gradients from the pooled one alone: what the convolution's and the pool's own kernels give."""
+    monkeypatch.setattr(sys.modules["fastnn.compiler.fuse"], "pooled_pays", lambda *_, **more: True)
     rng = np.random.RandomState(3)
     x, w, bias = rng.randn(5, *size, ci), rng.randn(kernel, kernel, ci, co), rng.randn(co)
 
@@ -332,15 +335,27 @@ def test_gradients_behind_a_pool(size, ci, co, kernel, padding, pool, function):
     batched = [True, False, False]
     up = rng.standard_normal(compile_and_run(net, [x, w, bias], batched)[0].shape)
     for wrt in ([False, True, True], [True, True, True]):
-        expected = compile_and_run(net, [x, w, bias], batched, up, fused=False, wrt=wrt)[1]
+        value, expected = compile_and_run(net, [x, w, bias], batched, up, fused=False, wrt=wrt)
         for dtype, tolerance in ((np.float64, 1e-9), (np.float32, 1e-4)):
             names = []
-            found = compile_and_run(net, [a.astype(dtype) for a in (x, w, bias)], batched, up, wrt=wrt, kernels=names)
-            for a, b in zip(found[1], expected, strict=True):
+            y, found = compile_and_run(
+                net, [a.astype(dtype) for a in (x, w, bias)], batched, up, wrt=wrt, kernels=names
+            )
+            for a, b in zip((y, *found), (value, *expected), strict=True):
                 np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance * abs(b).max())
             image = wrt[0] and kernel in (3, 5) and pool == (2, "valid")
             assert ("conv2d_pooled_parts" in names) == (image or not wrt[0])
             assert ("conv2d_pooled_input" in names) == image
+            assert "conv2d_max_pool" in names or ci >= 20 or kernel == 1  # Winograd's and products are not joined
+        y, _ = compile_and_run(net, [a.astype(np.float32) for a in (x, w, bias)], batched)
+        np.testing.assert_allclose(y, value, rtol=1e-4, atol=1e-4 * abs(value).max())
+
+
+def test_pool_behind_a_convolution_not_a_number():
+    x, w = np.ones((1, 8, 8, 1), np.float32), np.ones((3, 3, 1, 2), np.float32)
+    x[0, 0, 7] = np.nan
+    y, _ = compile_and_run(lambda x, w: ops.max_pool(ops.conv(x, w), 2), [x, w], [True, False])
+    assert np.isnan(y[0, 0, 2]).all() and np.isfinite(y).sum() == y.size - 2
 
 
 def test_gradients_behind_a_pool_with_any_threads(threads):
@@ -355,6 +370,16 @@ def test_gradients_behind_a_pool_with_any_threads(threads):
     for other in results[1:]:
         for a, b in zip(results[0], other, strict=True):
             assert np.array_equal(a, b)
+
+
+def test_pooled_gradients_where_they_pay():
+    pooled = lambda h, ci, co, k: ((h // 2, h // 2), cv.Geometry(h + k - 1, h + k - 1, ci, h, h, co, k, k))  # noqa: E731
+    for (rows, columns), g in (pooled(28, 1, 6, 5), pooled(10, 6, 16, 5), pooled(32, 32, 32, 3), pooled(16, 64, 64, 3)):
+        pool = (g.oh, g.ow, g.co, rows, columns, 2, 2, 2, 2, 0, 0)
+        assert cv.pooled_kernel_fits(g, pool) and cv.pooled_pays(g, pool)
+        assert g.ci == 1 or (cv.pooled_input_fits(g, pool) and cv.pooled_pays(g, pool, image=True))
+    (rows, columns), g = pooled(26, 1, 32, 1)
+    assert not cv.pooled_pays(g, (g.oh, g.ow, g.co, rows, columns, 2, 2, 2, 2, 0, 0))
 
 
 def test_choice():

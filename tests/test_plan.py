@@ -311,3 +311,41 @@ def test_random_models(kinds, width, activation, loss, optimizer, rows, batch, w
     model = Model(inputs, x)
     check(model, numbers(rng, rows, 4), targets(kind, rng, rows), rng.uniform(0.1, 2, rows) if weighted else None,
           batch=min(batch, rows), modes=("train", "test"), optimizer=optimizer, loss=loss)  # fmt: skip
+
+
+def pictures(*stages, size=(9, 8), channels=3, classes=4):
+    return Sequential([Input((*size, channels)), *stages, layers.Flatten(), Dense(classes, activation="softmax")])
+
+
+CONVOLUTIONS = {
+    "lenet": lambda: pictures(layers.Conv2D(6, 5, padding="same", activation="relu"), layers.MaxPooling2D(),
+                              layers.Conv2D(16, 5, activation="tanh"), layers.MaxPooling2D(),
+                              size=(16, 18), channels=1),
+    "winograd": lambda: pictures(layers.Conv2D(24, 3, padding="same"), layers.ReLU(),
+                                 layers.Conv2D(17, 3, padding="same", activation="elu"), layers.MaxPooling2D(),
+                                 size=(12, 12), channels=20),
+    "pools": lambda: pictures(layers.Conv2D(5, 3, activation="sigmoid"), layers.AveragePooling2D(2, padding="same"),
+                              layers.MaxPooling2D(3, 2, padding="same"), layers.GlobalAveragePooling2D()),
+    "strides": lambda: pictures(layers.Conv2D(7, 3, strides=2, padding="same", activation="relu"),
+                                layers.Conv2D(20, 1, strides=(1, 2)), layers.Conv2D(6, 1), layers.UpSampling2D(2)),
+    "groups": lambda: pictures(layers.SeparableConv2D(8, 3, depth_multiplier=2), layers.DepthwiseConv2D(3),
+                               layers.Conv2D(6, 2, groups=2, dilation_rate=2, padding="same")),
+    "transposed": lambda: pictures(layers.Conv2DTranspose(5, 3, strides=2, padding="same", activation="relu"),
+                                   layers.MaxPooling2D(2)),
+    "normalized": lambda: pictures(layers.Conv2D(8, 3, use_bias=False), layers.BatchNormalization(), layers.ReLU(),
+                                   layers.Conv2D(17, 3), layers.BatchNormalization(scale=False),
+                                   layers.MaxPooling2D(2)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("net", list(CONVOLUTIONS))
+def test_convolutions(net, rng, real):
+    model = CONVOLUTIONS[net]()
+    check(model, numbers(rng, ROWS, *model.input_shape[1:]), rng.integers(0, 4, ROWS),
+          optimizer=optimizers.SGD(0.01, momentum=0.9), loss="sparse_categorical_crossentropy")  # fmt: skip
+
+
+def test_residual_net(rng, real):
+    model = fastnn.applications.ResNetCifar(8, (8, 8, 3), classes=4)
+    check(model, numbers(rng, 5, 8, 8, 3), rng.integers(0, 4, 5), batch=3, optimizer=optimizers.SGD(0.01),
+          loss="sparse_categorical_crossentropy")  # fmt: skip

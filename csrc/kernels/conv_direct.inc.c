@@ -30,13 +30,25 @@ static const real *conv_pack_kernel(const conv *c, real *to)
     return to;
 }
 
-static void conv_direct(const conv *c, int64_t n0, int64_t n1, real *scratch)
+/* Elements of scratch. */
+static size_t conv_direct_elements(const conv *c)
+{
+    return conv_padded_elements(c) + (size_t)(c->groups * c->k * c->vectors * VL);
+}
+
+/* What holds for all images: the kernel as conv_pack_kernel gives it, and what lies around images in *padded. */
+static const real *conv_direct_prepare(const conv *c, real *scratch, real **padded)
 {
     const real *packed = conv_pack_kernel(c, scratch);
-    real bias[CONV_SPREAD]; /* repeated for each pixel of a row */
-    real *padded = scratch + (packed ? c->groups * c->k * c->vectors * VL : 0);
+    *padded = scratch + (packed ? c->groups * c->k * c->vectors * VL : 0);
     if (c->pad)
-        conv_pad_clear(c, padded);
+        conv_pad_clear(c, *padded);
+    return packed;
+}
+
+static void conv_direct(const conv *c, int64_t n0, int64_t n1, const real *packed, real *padded)
+{
+    real bias[CONV_SPREAD]; /* repeated for each pixel of a row */
     gemm e = conv_epilogue(c);
     const real *start = c->s ? NULL : c->bias;
     const int plain = gemm_plain(&e) && c->s == NULL;

@@ -178,14 +178,15 @@ static gemm conv_epilogue(const conv *c)
 static size_t conv2d_scratch(const fn_op *op, const fn_step *step)
 {
     const conv c = conv_of(op);
-    size_t n = conv_padded_elements(&c);
+    size_t n;
     (void)step;
-    if (c.algorithm == CONV_IM2COL || c.algorithm == CONV_POINTWISE)
-        n = conv_im2col_elements(&c);
-    else if (c.algorithm == CONV_WINOGRAD)
-        n = winograd_elements(&c, 0);
-    else if (c.algorithm != CONV_DEPTHWISE)
-        n += (size_t)(c.groups * c.k * c.vectors * VL);
+    switch (c.algorithm) {
+    case CONV_DIRECT:
+    case CONV_SMALL: n = conv_direct_elements(&c); break;
+    case CONV_DEPTHWISE: n = conv_padded_elements(&c); break;
+    case CONV_WINOGRAD: n = winograd_elements(&c, 0); break;
+    default: n = conv_im2col_elements(&c);
+    }
     return (n + 4 * VL) * sizeof(real);
 }
 
@@ -205,7 +206,12 @@ static void conv2d(const fn_op *op, const fn_step *step, int64_t lo, int64_t hi,
     switch (c.algorithm) {
     case CONV_POINTWISE: conv_pointwise(&c, n0, n1, scratch); break;
     case CONV_DIRECT:
-    case CONV_SMALL: conv_direct(&c, n0, n1, scratch); break;
+    case CONV_SMALL: {
+        real *padded;
+        const real *packed = conv_direct_prepare(&c, scratch, &padded);
+        conv_direct(&c, n0, n1, packed, padded);
+        break;
+    }
     case CONV_DEPTHWISE: conv_depthwise(&c, n0, n1, scratch); break;
     case CONV_WINOGRAD: conv_winograd(&c, n0, n1, scratch); break;
     default: conv_im2col(&c, n0, n1, scratch);

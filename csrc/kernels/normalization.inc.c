@@ -2,8 +2,8 @@
  *
  * All take y = (x - mean) / sqrt(var + epsilon) * gamma + beta; they differ in what mean and (biased) variance are of:
  * a column of all rows, a row, or the channels of a group in one sample. Variances are sums of squared differences
- * from the mean of a block of rows that is in the cache, and blocks are combined as Chan et al. 1979 do: nothing
- * cancels, and nothing depends on the number of threads.
+ * from the mean of the rows before, and blocks are combined as Chan et al. 1979 do: nothing that counts cancels, and
+ * nothing depends on the number of threads.
  */
 
 enum {
@@ -72,58 +72,55 @@ static inline int64_t norm_block(int64_t columns)
     return rows < 8 ? 8 : rows;
 }
 
-/* Sums over `rows` rows of `wide` vectors of x, with `mean` of (x - mean)^2. Two chains each. */
-FN_INLINE void norm_column(vec *out, const real *x, int64_t ld, int64_t rows, int wide, int lanes, const vec *mean)
+/* Sums of x - shift (all 0 when NULL) and, with `squares`, of its squares over `rows` rows of `wide` vectors of x. Two
+ * chains each. */
+FN_INLINE void norm_column(vec *sums, vec *squares, const real *x, int64_t ld, int64_t rows, int wide, int lanes,
+                           const vec *shift)
 {
-    vec s[NORM_TILE][2] = {};
-    int64_t r = 0;
-    for (; r + 2 <= rows; r += 2)
+    vec s[NORM_TILE][2] = {}, q[NORM_TILE][2] = {};
+    for (int64_t r = 0; r < rows; r += 2)
 #pragma GCC unroll 2
-        for (int k = 0; k < 2; k++)
+        for (int k = 0; k < 2; k++) {
+            if (r + k == rows)
+                break;
 #pragma GCC unroll 4
             for (int j = 0; j < wide; j++) {
                 vec z = norm_load(x + (r + k) * ld + j * VL, lanes);
-                if (mean) {
-                    z -= mean[j];
-                    z *= z;
-                }
+                if (shift)
+                    z -= shift[j];
                 s[j][k] += z;
+                if (squares)
+                    q[j][k] += z * z;
             }
-    if (r < rows)
-#pragma GCC unroll 4
-        for (int j = 0; j < wide; j++) {
-            vec z = norm_load(x + r * ld + j * VL, lanes);
-            if (mean) {
-                z -= mean[j];
-                z *= z;
-            }
-            s[j][0] += z;
         }
 #pragma GCC unroll 4
-    for (int j = 0; j < wide; j++)
-        out[j] = s[j][0] + s[j][1];
+    for (int j = 0; j < wide; j++) {
+        sums[j] = s[j][0] + s[j][1];
+        if (squares)
+            squares[j] = q[j][0] + q[j][1];
+    }
 }
 
-/* The same for columns [c, c + wide VL) of a block of n rows that come after r others; the mean and squared
- * differences of these are joined with theirs. */
+/* Mean and squared differences of columns [c, c + wide VL) of r rows, joined with those of a block of n that comes
+ * after them. The first block is passed twice, for its mean and the differences from that; later ones once, as
+ * differences from the mean so far: where that is far from the block's own, so far does the variance of all grow. */
 FN_INLINE void norm_block_statistics(real *mean, real *m2, const real *x, int64_t ld, int64_t r, int64_t n, int wide,
                                      int lanes)
 {
     const vec part = vset1(n > 0 ? (real)1 / (real)n : 0), weight = vset1((real)n / (real)(r + n > 0 ? r + n : 1));
-    vec a[NORM_TILE], b[NORM_TILE];
-    norm_column(a, x, ld, n, wide, lanes, NULL);
+    vec a[NORM_TILE], b[NORM_TILE], old[NORM_TILE];
+    if (r == 0)
+        norm_column(old, NULL, x, ld, n, wide, lanes, NULL);
 #pragma GCC unroll 4
     for (int j = 0; j < wide; j++)
-        a[j] *= part;
-    norm_column(b, x, ld, n, wide, lanes, a);
+        old[j] = r == 0 ? old[j] * part : norm_load(mean + j * VL, lanes);
+    norm_column(a, b, x, ld, n, wide, lanes, old);
 #pragma GCC unroll 4
     for (int j = 0; j < wide; j++) {
-        if (r > 0) {
-            const vec old = norm_load(mean + j * VL, lanes), delta = a[j] - old;
-            b[j] += norm_load(m2 + j * VL, lanes) + delta * delta * weight * vset1((real)r);
-            a[j] = old + delta * weight;
-        }
-        norm_store(mean + j * VL, a[j], lanes);
+        const vec delta = a[j] * part;
+        if (r > 0) /* of the block's own mean: b - a delta */
+            b[j] = norm_load(m2 + j * VL, lanes) + (b[j] - a[j] * delta) + delta * delta * weight * vset1((real)r);
+        norm_store(mean + j * VL, r == 0 ? old[j] : old[j] + delta * weight, lanes);
         norm_store(m2 + j * VL, b[j], lanes);
     }
 }

@@ -39,11 +39,11 @@ typedef struct {
 
 enum { POOL_MAX, POOL_AVERAGE };
 
-static pool pool_of(const fn_op *op)
+/* i: oh and what follows it. */
+static pool pool_between(int64_t ih, int64_t iw, int64_t c, const int64_t *i)
 {
-    const int64_t *i = op->i;
-    pool p = {.ih = i[1], .iw = i[2], .c = i[3], .oh = i[4], .ow = i[5], .kh = i[6], .kw = i[7], .sh = i[8], .sw = i[9],
-              .top = i[10], .left = i[11], .wide = (int)i[12], .gradient = (int)i[13], .alpha = (real)op->f[0]};
+    pool p = {.ih = ih, .iw = iw, .c = c, .oh = i[0], .ow = i[1], .kh = i[2], .kw = i[3], .sh = i[4], .sw = i[5],
+              .top = i[6], .left = i[7]};
     p.partial = p.top > 0 || p.left > 0 || (p.oh - 1) * p.sh + p.kh > p.ih || (p.ow - 1) * p.sw + p.kw > p.iw;
     if (p.kh == 2 && p.kw == 2 && p.sh == 2 && p.sw == 2 && p.top == 0 && p.left == 0) {
         p.twos = gemm_min(p.ow, p.iw / 2);
@@ -55,6 +55,15 @@ static pool pool_of(const fn_op *op)
                 p.twos = 0;
         }
     }
+    return p;
+}
+
+static pool pool_of(const fn_op *op)
+{
+    pool p = pool_between(op->i[1], op->i[2], op->i[3], op->i + 4);
+    p.wide = (int)op->i[12];
+    p.gradient = (int)op->i[13];
+    p.alpha = (real)op->f[0];
     return p;
 }
 
@@ -271,6 +280,29 @@ FN_INLINE void pool_two_row(const pool *p, const pool_halves *h, int kind, int i
         }
 }
 
+FN_INLINE void pool_images(const pool *p, const pool_halves *h, int kind, int64_t n0, int64_t n1)
+{
+    for (int64_t n = n0; n < n1; n++)
+        for (int64_t a = 0; a < p->oh; a++) {
+            const int64_t twos = 2 * a + 1 < p->ih ? p->twos : 0, at = (n * p->oh + a) * p->ow * p->c;
+            if (twos) {
+                const real *x = p->x + (n * p->ih + 2 * a) * p->iw * p->c;
+                if (p->group && at + (twos - p->group) * p->c + VL > p->y_end)
+                    pool_two_row(p, h, kind, p->index != NULL, at, x, p->lanes);
+                else if (p->index)
+                    pool_two_row(p, h, kind, 1, at, x, VL);
+                else
+                    pool_two_row(p, h, kind, 0, at, x, VL);
+            }
+            pool_columns(p, kind, n, a, twos, p->ow);
+        }
+}
+
+static void pool_largest(const pool *p, const pool_halves *h, int64_t n0, int64_t n1)
+{
+    pool_images(p, h, POOL_MAX, n0, n1);
+}
+
 FN_INLINE void pool_forward(const fn_op *op, int64_t lo, int64_t hi, int kind)
 {
     pool p = pool_of(op);
@@ -282,20 +314,10 @@ FN_INLINE void pool_forward(const fn_op *op, int64_t lo, int64_t hi, int kind)
     p.x_end = p.x + n1 * p.ih * p.iw * p.c;
     p.y_end = n1 * p.oh * p.ow * p.c;
     const pool_halves h = pool_halves_of(&p);
-    for (int64_t n = n0; n < n1; n++)
-        for (int64_t a = 0; a < p.oh; a++) {
-            const int64_t twos = 2 * a + 1 < p.ih ? p.twos : 0, at = (n * p.oh + a) * p.ow * p.c;
-            if (twos) {
-                const real *x = p.x + (n * p.ih + 2 * a) * p.iw * p.c;
-                if (p.group && at + (twos - p.group) * p.c + VL > p.y_end)
-                    pool_two_row(&p, &h, kind, p.index != NULL, at, x, p.lanes);
-                else if (p.index)
-                    pool_two_row(&p, &h, kind, 1, at, x, VL);
-                else
-                    pool_two_row(&p, &h, kind, 0, at, x, VL);
-            }
-            pool_columns(&p, kind, n, a, twos, p.ow);
-        }
+    if (kind == POOL_MAX)
+        pool_largest(&p, &h, n0, n1);
+    else
+        pool_images(&p, &h, kind, n0, n1);
 }
 
 static void max_pool(const fn_op *op, const fn_step *step, int64_t lo, int64_t hi, void *scratch)
@@ -540,8 +562,11 @@ static void average_pool_grad(const fn_op *op, const fn_step *step, int64_t lo, 
     pool_backward(op, lo, hi, POOL_AVERAGE);
 }
 
+#include "conv_max_pool.inc.c"
+
 #define FN_POOLING_KERNELS(X)                                                  \
     X(max_pool, FN_SPLIT_ROWS, fn_row_tasks, NULL, max_pool)                   \
     X(max_pool_grad, FN_SPLIT_ROWS, fn_row_tasks, NULL, max_pool_grad)         \
     X(average_pool, FN_SPLIT_ROWS, fn_row_tasks, NULL, average_pool)           \
-    X(average_pool_grad, FN_SPLIT_ROWS, fn_row_tasks, NULL, average_pool_grad)
+    X(average_pool_grad, FN_SPLIT_ROWS, fn_row_tasks, NULL, average_pool_grad) \
+    X(conv2d_max_pool, FN_SPLIT_ROWS, fn_row_tasks, conv2d_max_pool_scratch, conv2d_max_pool)

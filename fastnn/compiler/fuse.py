@@ -4,13 +4,14 @@ changed something; `fuse` applies them in turn."""
 import math
 
 from fastnn.compiler.program import Instruction
-from fastnn.kernels.convolution import Geometry, pooled_input_pays, pooled_kernel_pays
+from fastnn.kernels.convolution import Geometry, pool_joins, pooled_input_fits, pooled_kernel_fits, pooled_pays
 from fastnn.ops import elementwise as ew
 from fastnn.ops import nn
 from fastnn.ops.convolution import (
     Conv2D,
     Conv2DGradInput,
     Conv2DGradKernel,
+    Conv2DMaxPool,
     Conv2DPooledGradInput,
     Conv2DPooledGradKernel,
 )
@@ -36,6 +37,7 @@ def fuse(program):
         join_pool_gradient,
         join_loss_gradient,
         drop_pool_index,
+        join_pool,
         drop_recurrent_results,
     ):
         rule(program)
@@ -236,13 +238,14 @@ def _from_pooled(reader, grad):
     where there are none or they do not pay."""
     if reader is None or not isinstance(reader.op, (Conv2DGradKernel, Conv2DGradInput)) or reader.op.algorithm:
         return None
-    g, dy, more = Geometry(*reader.op.geometry), grad.outs[0], {"pool": grad.op.geometry, "pool_grad": grad.op.grad}
+    g, dy, pool = Geometry(*reader.op.geometry), grad.outs[0], grad.op.geometry
+    more, float64 = {"pool": pool, "pool_grad": grad.op.grad}, dy.dtype == "float64"
     a, b, *rest = reader.ins
     if isinstance(reader.op, Conv2DGradKernel):
-        if a is dy or not pooled_kernel_pays(g, grad.op.geometry):
+        if a is dy or not pooled_kernel_fits(g, pool) or not pooled_pays(g, pool, float64):
             return None
         return Conv2DPooledGradKernel(g, bias=reader.op.bias, **more), [a, *grad.ins]
-    if b is dy or not pooled_input_pays(g, grad.op.geometry):
+    if b is dy or not pooled_input_fits(g, pool) or not pooled_pays(g, pool, float64, image=True):
         return None
     return Conv2DPooledGradInput(g, grad=reader.op.grad, **more), [*grad.ins[:2], b, *grad.ins[2:], *rest]
 
@@ -288,6 +291,20 @@ def drop_pool_index(program):
         if pool.outs[1] not in uses:
             new = Instruction(_changed(pool.op, index=False), pool.ins, pool.outs[:1], pool.position)
             _replace(program, [pool], new)
+
+
+def join_pool(program):
+    """A convolution's result that only a max-pool reads  ->  one instruction, and it is never written."""
+    uses = program.uses()
+    for pool in [i for i in program.instructions if isinstance(i.op, MaxPool)]:
+        z, made = pool.ins[0], pool.ins[0].maker
+        if made is None or not isinstance(made.op, Conv2D) or made.op.algorithm or uses[z] != [pool]:
+            continue
+        g = Geometry(*made.op.geometry)
+        if pool_joins(g, pool.op.geometry, z.dtype == "float64"):
+            op = Conv2DMaxPool(g, pool.op.geometry, pool.op.index, made.op.bias, made.op.activation)
+            _replace(program, [made, pool], Instruction(op, made.ins, pool.outs, pool.position))
+            uses = program.uses()
 
 
 def drop_recurrent_results(program):

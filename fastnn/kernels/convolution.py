@@ -23,6 +23,7 @@ ALGORITHMS = {
 #: The gradient by the image knows one more: products whose rows are patches, added up where the patches lie.
 SCATTER = "scatter"
 _IM2COL, _POINTWISE, _DIRECT, _SMALL, _DEPTHWISE, _WINOGRAD = 1, 2, 3, 4, 5, 6
+_PLANAR = 7  # of conv2d_max_pool alone
 _TRANSFORM = 80
 _NS_PER_FLOP = 0.012  # one thread, float32
 _WIDTHS = _core.cpu()["vector_width"]  # asked once: CPUID takes tens of us in a virtual machine
@@ -283,20 +284,48 @@ def emit_grad_kernel(run, temporary, dw, db, x, dy, images, g, algorithm, batche
         batched=batched)  # fmt: skip
 
 
-# ---- gradients behind a max-pool (conv_pooled.inc.c) ----
+# ---- a max-pool behind a convolution (conv_max_pool.inc.c, conv_pooled.inc.c) ----
 
 
-def pooled_kernel_pays(g, pool):
-    """Whether the kernel's gradient is better made from the pooled dy, element by element. `pool`: the geometry of the
-    max-pool behind the convolution (ih, iw, channels, oh, ow, kh, kw, sh, sw, top, left)."""
-    *_, kh, kw, _, _, _, _ = pool
-    return g.groups == g.dh == g.dw == 1 and 4 <= kh * kw <= 256 and pool[7] >= kh and pool[8] >= kw and g.kh * g.kw > 1
+def pool_joins(g, pool, float64=False):
+    """Whether a convolution's result is better max-pooled image by image, as soon as it is there. `pool`: the pool's
+    geometry (ih, iw, channels, oh, ow, kh, kw, sh, sw, top, left)."""
+    return choose(g, float64) in (_DIRECT, _SMALL) and pool[5] * pool[6] <= 256
 
 
-def pooled_input_pays(g, pool):
+def emit_forward_pool(run, y, index, x, w, bias, images, g, pool, batched, dtype, activation=0, alpha=0.0):
+    """y = max_pool(act(conv(x, w) + bias)), and its index or None."""
+    code = choose(g, dtype == "float64")
+    plain = g.ci == g.sh == g.sw == g.dh == g.dw == 1 and tuple(pool[5:]) == (2, 2, 2, 2, 0, 0)
+    if code == _SMALL and plain and activation <= ACTIVATIONS["relu"]:
+        code = _PLANAR
+    run("conv2d_max_pool", (y, x, w, bias, index), (*ints_of(images, g, activation, 0, code), 0, *pool[3:]), (alpha,),
+        cost=g.cost * images, batched=batched)  # fmt: skip
+
+
+def pooled_kernel_fits(g, pool):
+    """Whether the kernel's gradient can be made from the pooled dy, element by element, and windows do not overlap."""
+    _, _, _, _, _, kh, kw, sh, sw, _, _ = pool
+    return g.groups == g.dh == g.dw == 1 and kh * kw <= 256 and sh >= kh and sw >= kw
+
+
+def pooled_input_fits(g, pool):
     """The same of the image's gradient."""
     plain = g.groups == g.dh == g.dw == g.sh == g.sw == 1 and g.kh in (3, 5)
     return plain and tuple(pool[5:]) == (2, 2, 2, 2, 0, 0)
+
+
+def pooled_pays(g, pool, float64=False, image=False):
+    """Whether that takes less than the pool's gradient and then the kernel's (or the `image`'s): vectors that are
+    multiplied, and about six times as long for each element as for one of them."""
+    lanes = _WIDTHS["float64" if float64 else "float32"]
+    code, taps = choose(g, float64), g.kh * g.kw * g.ci
+    pooled = pool[3] * pool[4] * g.co * (g.kh * -(-g.kw * g.ci // lanes) + 6)
+    if image:
+        vectors = g.co * -(-taps // lanes)
+    else:
+        vectors = taps * (g.co / (0.6 * lanes) if code == _SMALL else -(-g.co // lanes))
+    return pooled < 1.3 * g.oh * g.ow * vectors / (1.8 if code == _WINOGRAD else 1)
 
 
 def _pooled_ints(images, g, gradient, parts, pool, last=0):

@@ -29,37 +29,35 @@ class _Convolution(Layer):
     paddings = ("valid", "same")
     _kernels = ("kernel",)
 
-    def __init__(
-        self, kernel_size, strides, padding, data_format, dilation_rate, activation, use_bias, options, kwargs
-    ):
-        activity = options.pop("activity_regularizer", None)
-        super().__init__(activity_regularizer=activity, **kwargs)
+    def __init__(self, given, kwargs):
+        """given: the arguments of the layer's own constructor by name."""
+        super().__init__(activity_regularizer=given["activity_regularizer"], **kwargs)
         where = type(self).__name__
-        cv.channels_last(data_format, f"{where} {self.name!r}")
-        self.kernel_size = sizes(where, "kernel_size", kernel_size, self.rank)
-        self.strides = sizes(where, "strides", strides, self.rank)
-        self.dilation_rate = sizes(where, "dilation_rate", dilation_rate, self.rank)
-        self.padding = str(padding).lower()
+        cv.channels_last(given["data_format"], f"{where} {self.name!r}")
+        for name in ("kernel_size", "strides", "dilation_rate"):
+            setattr(self, name, sizes(where, name, given[name], self.rank))
+        self.padding = str(given["padding"]).lower()
         if self.padding not in self.paddings:
-            raise ValueError(f"{where}: padding must be one of {self.paddings}, got {padding!r}")
+            raise ValueError(f"{where}: padding must be one of {self.paddings}, got {given['padding']!r}")
         if max(self.strides) > 1 and max(self.dilation_rate) > 1:
             raise ValueError(
                 f"{where}: strides > 1 and dilation_rate > 1 cannot be combined, got {self.strides} and "
                 f"{self.dilation_rate}"
             )
         self.data_format = "channels_last"
-        self.activation = activations.get(activation)
-        self.use_bias = bool(use_bias)
-        for part in (*self._kernels, "bias"):
-            short = part.removesuffix("_kernel")
-            for kind, module in (
-                ("initializer", initializers),
-                ("regularizer", regularizers),
-                ("constraint", constraints),
-            ):
-                setattr(self, f"{short}_{kind}", module.get(options.pop(f"{short}_{kind}")))
-        assert not options
+        self.activation = activations.get(given["activation"])
+        self.use_bias = bool(given["use_bias"])
+        for name, module in self._weight_options():
+            setattr(self, name, module.get(given[name]))
         self.bias = None
+
+    @classmethod
+    def _weight_options(cls):
+        """(name, module) of what is said of each weight."""
+        for part in (*cls._kernels, "bias"):
+            for module in (initializers, regularizers, constraints):
+                kind = module.__name__.rpartition(".")[2].removesuffix("s")
+                yield f"{part.removesuffix('_kernel')}_{kind}", module
 
     @property
     def _where(self):
@@ -100,14 +98,8 @@ class _Convolution(Layer):
             "use_bias": self.use_bias,
             "activity_regularizer": regularizers.serialize(self.activity_regularizer),
         }
-        for part in (*self._kernels, "bias"):
-            short = part.removesuffix("_kernel")
-            for kind, module in (
-                ("initializer", initializers),
-                ("regularizer", regularizers),
-                ("constraint", constraints),
-            ):
-                config[f"{short}_{kind}"] = module.serialize(getattr(self, f"{short}_{kind}"))
+        for name, module in self._weight_options():
+            config[name] = module.serialize(getattr(self, name))
         return config
 
 
@@ -159,15 +151,7 @@ class Conv2D(_Conv):
                  groups=1, activation=None, use_bias=True, kernel_initializer="glorot_uniform",
                  bias_initializer="zeros", kernel_regularizer=None, bias_regularizer=None, activity_regularizer=None,
                  kernel_constraint=None, bias_constraint=None, **kwargs):  # fmt: skip
-        options = {
-            "kernel_initializer": kernel_initializer, "bias_initializer": bias_initializer,
-            "kernel_regularizer": kernel_regularizer, "bias_regularizer": bias_regularizer,
-            "activity_regularizer": activity_regularizer, "kernel_constraint": kernel_constraint,
-            "bias_constraint": bias_constraint,
-        }  # fmt: skip
-        super().__init__(
-            kernel_size, strides, padding, data_format, dilation_rate, activation, use_bias, options, kwargs
-        )
+        super().__init__(locals(), kwargs)
         self.filters, self.groups = _filters(type(self).__name__, filters, groups), int(groups)
 
 
@@ -202,15 +186,7 @@ class DepthwiseConv2D(_Convolution):
                  dilation_rate=(1, 1), activation=None, use_bias=True, depthwise_initializer="glorot_uniform",
                  bias_initializer="zeros", depthwise_regularizer=None, bias_regularizer=None, activity_regularizer=None,
                  depthwise_constraint=None, bias_constraint=None, **kwargs):  # fmt: skip
-        options = {
-            "depthwise_initializer": depthwise_initializer, "bias_initializer": bias_initializer,
-            "depthwise_regularizer": depthwise_regularizer, "bias_regularizer": bias_regularizer,
-            "activity_regularizer": activity_regularizer, "depthwise_constraint": depthwise_constraint,
-            "bias_constraint": bias_constraint,
-        }  # fmt: skip
-        super().__init__(
-            kernel_size, strides, padding, data_format, dilation_rate, activation, use_bias, options, kwargs
-        )
+        super().__init__(locals(), kwargs)
         (self.depth_multiplier,) = sizes(type(self).__name__, "depth_multiplier", depth_multiplier, 1)
 
     def build(self, input_shape):
@@ -255,16 +231,7 @@ class SeparableConv2D(_Convolution):
                  pointwise_initializer="glorot_uniform", bias_initializer="zeros", depthwise_regularizer=None,
                  pointwise_regularizer=None, bias_regularizer=None, activity_regularizer=None,
                  depthwise_constraint=None, pointwise_constraint=None, bias_constraint=None, **kwargs):  # fmt: skip
-        options = {
-            "depthwise_initializer": depthwise_initializer, "pointwise_initializer": pointwise_initializer,
-            "bias_initializer": bias_initializer, "depthwise_regularizer": depthwise_regularizer,
-            "pointwise_regularizer": pointwise_regularizer, "bias_regularizer": bias_regularizer,
-            "activity_regularizer": activity_regularizer, "depthwise_constraint": depthwise_constraint,
-            "pointwise_constraint": pointwise_constraint, "bias_constraint": bias_constraint,
-        }  # fmt: skip
-        super().__init__(
-            kernel_size, strides, padding, data_format, dilation_rate, activation, use_bias, options, kwargs
-        )
+        super().__init__(locals(), kwargs)
         self.filters = _filters(type(self).__name__, filters)
         (self.depth_multiplier,) = sizes(type(self).__name__, "depth_multiplier", depth_multiplier, 1)
 
@@ -305,15 +272,7 @@ class Conv2DTranspose(_Convolution):
                  dilation_rate=(1, 1), activation=None, use_bias=True, kernel_initializer="glorot_uniform",
                  bias_initializer="zeros", kernel_regularizer=None, bias_regularizer=None, activity_regularizer=None,
                  kernel_constraint=None, bias_constraint=None, **kwargs):  # fmt: skip
-        options = {
-            "kernel_initializer": kernel_initializer, "bias_initializer": bias_initializer,
-            "kernel_regularizer": kernel_regularizer, "bias_regularizer": bias_regularizer,
-            "activity_regularizer": activity_regularizer, "kernel_constraint": kernel_constraint,
-            "bias_constraint": bias_constraint,
-        }  # fmt: skip
-        super().__init__(
-            kernel_size, strides, padding, data_format, dilation_rate, activation, use_bias, options, kwargs
-        )
+        super().__init__(locals(), kwargs)
         where = type(self).__name__
         self.filters = _filters(where, filters)
         self.output_padding = None

@@ -123,6 +123,28 @@ class Conv2DGradKernel(_Convolution):
 
 
 @register
+class Conv2DMaxPool(_Convolution):
+    """`MaxPool(pool)` of a `Conv2D` with its bias and activation, and with `index` its second result too. The compiler
+    makes it of both."""
+
+    name = "conv2d_max_pool"
+
+    def __init__(self, geometry, pool, index=True, bias=False, activation=None):
+        super().__init__(geometry)
+        self.pool, self.index, self.bias, self.activation = tuple(pool), index, bias, activation
+
+    def infer(self, x, *rest):
+        y = Spec((x.shape[0], *self.pool[3:5], self.pool[2]), x.dtype)
+        return (y, Spec(y.shape, "int8")) if self.index else y
+
+    def lower(self, b, outs, ins):
+        x, w, bias = (*ins, None)[:3]
+        cv.emit_forward_pool(b.run, outs[0], outs[1] if self.index else None, x, w, bias, _images(x.shape),
+                             Geometry(*self.geometry), self.pool, is_batched(x.shape), outs[0].dtype,
+                             *_code(self.activation))  # fmt: skip
+
+
+@register
 class Conv2DPooledGradKernel(_Convolution):
     """dw from x and what `MaxPoolGrad(pool, pool_grad)` takes: dy, index (and y). The compiler makes it of both."""
 
