@@ -171,6 +171,8 @@ def test_unknown_monitor():
         fit(Model(), [cb.EarlyStopping()], {"loss": [1.0], "acc": [1.0]})
     with pytest.raises(ValueError, match="no metric 'f1' in the logs; there are: loss"):
         fit(Model(), [cb.EarlyStopping("f1")], {"loss": [1.0]})
+    with pytest.raises(ValueError, match="no metric 'val_los' in the logs; there are: loss"):
+        fit(Model(), [cb.EarlyStopping("val_los")], {"loss": [1.0]})
     with pytest.raises(ValueError, match="cannot tell whether 'wobble' should become less or more"):
         fit(Model(), [cb.EarlyStopping("wobble")], {"loss": [1.0], "wobble": [1.0]})
 

@@ -31,6 +31,7 @@ OPTIMIZERS = {
     "sgd": lambda: optimizers.SGD(schedules.CosineDecay(0.1, 60), momentum=0.9),
     "accumulated": lambda: optimizers.Adam(2e-3, gradient_accumulation_steps=4, use_ema=True),
     "clipped": lambda: optimizers.RMSprop(1e-3, momentum=0.5, centered=True, global_clipnorm=1.0),
+    "by_variable": lambda: optimizers.Adafactor(1e-2, gradient_accumulation_steps=2),
 }
 
 
@@ -116,6 +117,8 @@ def test_another_models_checkpoint_is_refused(tmp_path):
         with pytest.raises(ValueError, match=f"was written by another model: its {what}"):
             other.load_checkpoint(path)
         assert all(np.array_equal(a, b) for a, b in zip(before, other.get_weights(), strict=True))
+    with pytest.raises(ValueError, match=r"other settings of Adam: it keeps \['momentum', 'velocity'\], that of"):
+        net(lambda: optimizers.Adam(amsgrad=True)).load_checkpoint(path)
     model.save_weights(tmp_path / "w.safetensors")
     with pytest.raises(ValueError, match="is no checkpoint; use load_weights"):
         model.load_checkpoint(tmp_path / "w.safetensors")

@@ -95,6 +95,43 @@ def lion(p, g, t, st, lr=0.001, b1=0.9, b2=0.99):
     return p - lr * np.sign(b1 * m + (1 - b1) * g)
 
 
+def ftrl(p, g, t, st, lr=0.001, power=-0.5, acc0=0.1, l1=0.0, l2=0.0, shrink=0.0, beta=0.0):
+    s = st.get("s", np.full_like(p, acc0))
+    after = s + g * g
+    st["z"] = _z(st, "z", p) + g + 2 * shrink * p - (after**-power - s**-power) / lr * p
+    st["s"] = after
+    return (np.clip(st["z"], -l1, l1) - st["z"]) / (after**-power / lr + 2 * (l2 + beta / (2 * lr)))
+
+
+def schedule_free(p, g, t, st, lr=0.0025, b1=0.9, b2=0.999, eps=1e-8, warm=0):
+    z = st.get("z", p)
+    x = (p - (1 - b1) * z) / b1
+    v = st["v"] = b2 * _z(st, "v", p) + (1 - b2) * g * g
+    z = st["z"] = z - lr * (min(t / warm, 1) if warm else 1) * g / (np.sqrt(v / (1 - b2**t)) + eps)
+    return (1 - b1) * z + b1 * (x + (z - x) / t)
+
+
+def lamb(p, g, t, st, lr=0.001, b1=0.9, b2=0.999, eps=1e-7):
+    m = st["m"] = b1 * _z(st, "m", p) + (1 - b1) * g
+    v = st["v"] = b2 * _z(st, "v", p) + (1 - b2) * g * g
+    d = m / (1 - b1**t) / (np.sqrt(v / (1 - b2**t)) + eps)
+    a, b = np.linalg.norm(p), np.linalg.norm(d)
+    return p - lr * (a / b if a > 0 and b > 0 else 1.0) * d
+
+
+def adafactor(p, g, t, st, lr=0.001, decay=-0.8, eps1=1e-30, eps2=1e-3, clip=1.0):
+    b, square = 1 - t**decay, g * g + eps1
+    if p.ndim < 2:
+        v = st["v"] = b * _z(st, "v", p) + (1 - b) * square
+    else:
+        r = st["r"] = b * st.get("r", 0) + (1 - b) * square.mean(-1)
+        c = st["c"] = b * st.get("c", 0) + (1 - b) * square.mean(-2)
+        v = (r / r.mean(-1, keepdims=True))[..., None] * c[..., None, :]
+    d = g / np.sqrt(v)
+    d = d / max(1, np.sqrt((d * d).mean()) / clip)
+    return p - min(lr, t**-0.5) * max(eps2, np.sqrt((p * p).mean())) * d
+
+
 CASES = [
     ("SGD", {}, sgd, {}),
     ("SGD", {"momentum": 0.9}, sgd, {"mu": 0.9}),
@@ -133,7 +170,20 @@ CASES = [
     ("Nadam", {"momentum_decay": 0.004}, nadam, {"psi": 0.004}),
     ("Nadam", {"momentum_decay": None}, nadam_optax, {}),
     ("Lion", {}, lion, {}),
-]
+    ("Ftrl", {"learning_rate": 0.1}, ftrl, {"lr": 0.1}),
+    (
+        "Ftrl",
+        {"learning_rate": 0.1, "learning_rate_power": -0.7, "l1_regularization_strength": 0.1, "beta": 0.1,
+         "l2_regularization_strength": 0.02, "l2_shrinkage_regularization_strength": 0.03},
+        ftrl,
+        {"lr": 0.1, "power": -0.7, "l1": 0.1, "l2": 0.02, "shrink": 0.03, "beta": 0.1},
+    ),
+    ("ScheduleFreeAdamW", {}, schedule_free, {}),
+    ("ScheduleFreeAdamW", {"beta_1": 0.7, "warmup_steps": 5}, schedule_free, {"b1": 0.7, "warm": 5}),
+    ("Lamb", {}, lamb, {}),
+    ("Adafactor", {"learning_rate": 0.3}, adafactor, {"lr": 0.3}),
+    ("Adadelta", {"learning_rate": None}, adadelta, {"lr": 1.0}),
+]  # fmt: skip
 IDS = [f"{name}-{'-'.join(f'{k}={v}' for k, v in kw.items())}" for name, kw, _, _ in CASES]
 
 
@@ -394,8 +444,19 @@ def execute(optimizer, arrays, ranges, dtype, step):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(1, 1), (70, 33), (2, 3, 5, 7), (4, 300)])
+def test_adafactor_of_matrices(shape, dtype):
+    """Matrices, and stacks of them, by their rows and columns."""
+    p, q = run_both(optimizers.Adafactor(0.1), lambda *a: adafactor(*a, lr=0.1), dtype, shape)
+    np.testing.assert_allclose(p, q, rtol=0, atol=tolerance(dtype))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("kwargs", [{}, {"clipnorm": 0.1}, {"global_clipnorm": 0.1}, {"use_ema": True}])
-@pytest.mark.parametrize("name", ["SGD", "RMSprop", "Adagrad", "Adadelta", "Adam", "AdamW", "Adamax", "Nadam", "Lion"])
+@pytest.mark.parametrize(
+    "name", ["SGD", "RMSprop", "Adagrad", "Adadelta", "Adam", "AdamW", "Adamax", "Nadam", "Lion", "Ftrl", "Lamb",
+             "Adafactor", "ScheduleFreeAdamW"]
+)  # fmt: skip
 def test_store_and_arrays_agree_and_gaps_stay_zero(name, kwargs, dtype):
     """The same kernels over one flat store with gaps, several ranges and settings, and over separate arrays."""
     cls = getattr(optimizers, name)
@@ -405,7 +466,7 @@ def test_store_and_arrays_agree_and_gaps_stay_zero(name, kwargs, dtype):
     values = [rng.standard_normal(s).astype(dtype) for s in shapes]
     ranges, at = [], 0
     for j, s in enumerate(shapes):
-        ranges.append(Range(at, math.prod(s), 0.5 if j == 3 else 1.0, j < 2))
+        ranges.append(Range(at, math.prod(s), 0.5 if j == 3 else 1.0, j < 2, s))
         at += -(-math.prod(s) // 16) * 16
     flat = cls(**kwargs)
     arrays = {"param": _core.empty((at,), dtype), "grad": _core.empty((at,), dtype)}
@@ -430,7 +491,7 @@ def test_store_and_arrays_agree_and_gaps_stay_zero(name, kwargs, dtype):
             got = arrays["param"][r.offset : r.offset + r.size].reshape(value.shape)
             np.testing.assert_allclose(got, value, rtol=0, atol=8 * np.finfo(dtype).eps * 4)
         r = ranges[3]  # half the learning rate: half the change, as far as the state has not yet parted
-        if step == 0 and name != "Adadelta":
+        if step == 0 and name not in ("Adadelta", "Ftrl"):
             got = arrays["param"][r.offset : r.offset + r.size]
             np.testing.assert_allclose(
                 got - before, (values[3] - before) / 2, rtol=0, atol=16 * np.finfo(dtype).eps * 4
@@ -544,7 +605,12 @@ def test_defaults_are_keras():
         "Adamax": {"learning_rate": 0.001, "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7},
         "Nadam": {"learning_rate": 0.001, "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7},
         "Lion": {"learning_rate": 0.001, "beta_1": 0.9, "beta_2": 0.99},
-    }
+        "Ftrl": {"learning_rate": 0.001, "learning_rate_power": -0.5, "initial_accumulator_value": 0.1, "beta": 0.0},
+        "Lamb": {"learning_rate": 0.001, "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7},
+        "Adafactor": {"learning_rate": 0.001, "beta_2_decay": -0.8, "epsilon_1": 1e-30, "epsilon_2": 1e-3,
+                      "clip_threshold": 1.0, "relative_step": True},
+        "ScheduleFreeAdamW": {"learning_rate": 0.0025, "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-8},
+    }  # fmt: skip
     for name, settings in expected.items():
         config = getattr(optimizers, name)().get_config()
         assert {k: config[k] for k in settings} == settings
@@ -574,6 +640,10 @@ def test_defaults_are_keras():
         (lambda: Adam(epsilon=-1), ValueError, "Adam: epsilon must be finite and >= 0, got -1.0"),
         (lambda: optimizers.AdamW(weight_decay=None), ValueError, "AdamW: weight_decay must be a number, got None"),
         (lambda: optimizers.Lion(beta_1=0.0), ValueError, "Lion: beta_1 must be finite and > 0 and <= 1, got 0.0"),
+        (lambda: optimizers.Ftrl(learning_rate_power=0.5), ValueError, "learning_rate_power must be finite and <= 0"),
+        (lambda: optimizers.Ftrl(beta=-1), ValueError, "Ftrl: beta must be finite and >= 0, got -1.0"),
+        (lambda: optimizers.Adafactor(clip_threshold=0), ValueError, "clip_threshold must be finite and > 0, got 0.0"),
+        (lambda: optimizers.ScheduleFreeAdamW(beta_1=0), ValueError, "beta_1 must be finite and > 0, got 0.0"),
         (lambda: Optimizer(0.1).program([Range(0, 1)]), NotImplementedError, "Optimizer must define _method"),
     ],
 )

@@ -68,6 +68,10 @@ CASES = [
     ),
     (s.OneCycle(0.1, 100), lambda t: one_cycle(t, 0.1, 100, 0.3, True, 25, 1e4)),
     (s.OneCycle(0.1, 60, 0.5, "linear", 10, 100), lambda t: one_cycle(t, 0.1, 60, 0.5, False, 10, 100)),
+    (
+        s.OneCycle(0.1, 60, 0.25, "linear", 10, 100, three_phase=True),
+        lambda t: float(np.interp(t, [0, 14, 28, 59], [0.01, 0.1, 0.01, 1e-4])),
+    ),
     (s.WarmUp(0.1, 10), lambda t: 0.1 * min(1, t / 10)),
     (
         s.WarmUp(s.StepDecay(0.4, 5), 8, start=0.1),

@@ -53,6 +53,23 @@ FN_INLINE vec gated(vec x, vec g) { return vmask(g != vset1(0), x * g); }
 
 FN_INLINE vec elu_value(vec x, vec a) { return vselect(x > vset1(0), x, a * vexpm1(x)); }
 
+/* A slope that rises from 0 to 1 (and a little beyond either): 1/2 + G(|x|) with the sign of x, G by sixteen
+ * polynomials of degree 5 in u = |x| scale - k, k the nearest whole number, the last one the constant 1/2;
+ * c[d] holds the coefficients of u^d. Absolute error 2e-7. 131,072 elements take 0.39 ns each against 0.82
+ * (gelu_grad) and 0.37 against 0.56 (gelu_tanh_grad) on Zen 4: bench_elementwise.py. */
+#ifdef FN_LOOKUP
+FN_INLINE vec slope_by_pieces(vec x, real scale, const real c[6][16])
+{
+    const vec t = vmin(vset1(15), vabs(x) * vset1(scale)), whole = vset1(0x1p23f);
+    const vec k = t + whole, u = t - (k - whole); /* k's low bits are the number */
+    vec g = vlookup(c[5], (ivec)k);
+#pragma GCC unroll 5
+    for (int d = 4; d >= 0; d--)
+        g = g * u + vlookup(c[d], (ivec)k);
+    return vset1((real)0.5) + vcopysign(g, x);
+}
+#endif
+
 /* x times the probability of less than x. */
 FN_INLINE vec gelu_value(vec x)
 {
@@ -61,9 +78,33 @@ FN_INLINE vec gelu_value(vec x)
 }
 FN_INLINE vec gelu_slope(vec x)
 {
+#ifdef FN_LOOKUP
+    static const real c[6][16] = {
+        {0, 0.312021881f, 0.530470014f, 0.621951938f, 0.618880689f, 0.577807426f, 0.538910151f, 0.51552856f,
+         0.505044699f, 0.501348376f, 0.50029844f, 0.500054896f, 0.500008404f, 0.500001073f, 0.500000119f,
+         0.5f},
+        {0.330159068f, 0.277123034f, 0.154144704f, 0.0350635797f, -0.0310307331f, -0.0442814305f,
+         -0.0315281413f, -0.0158974342f, -0.0061707804f, -0.00190745934f, -0.000477769237f,
+         -9.79624674e-05f, -1.6551061e-05f, -2.3145401e-06f, -2.68766513e-07f, 0},
+        {0, -0.0496665016f, -0.0665282533f, -0.048248373f, -0.018112259f, 0.00233076373f, 0.00841687527f,
+         0.00654590689f, 0.00328315794f, 0.00122211326f, 0.000354889635f, 8.2363782e-05f, 1.54895333e-05f,
+         2.38120219e-06f, 3.01014524e-07f, 0},
+        {-0.0188423973f, -0.0122408159f, 0.00108693913f, 0.00961867999f, 0.00918561965f, 0.00423406763f,
+         0.000249292614f, -0.00111199089f, -0.000931400806f, -0.000455309375f, -0.000159875737f,
+         -4.30406071e-05f, -9.15588225e-06f, -1.56524607e-06f, -2.17332939e-07f, 0},
+        {0, 0.00294328853f, 0.00309565431f, 0.000964241801f, -0.000924027641f, -0.00126259541f,
+         -0.000657005876f, -8.87914357e-05f, 0.000115026727f, 0.000101713864f, 4.77976428e-05f,
+         1.57207669e-05f, 3.91301637e-06f, 7.63327364e-07f, 1.18974974e-07f, 0},
+        {0.00071632053f, 0.000356821722f, -0.000273270212f, -0.000483982672f, -0.000227386787f,
+         6.54941396e-05f, 0.000141409546f, 7.65930236e-05f, 1.14337181e-05f, -1.07026071e-05f,
+         -9.11729239e-06f, -3.95171946e-06f, -1.18210073e-06f, -2.6536901e-07f, -4.64046082e-08f, 0},
+    };
+    return slope_by_pieces(x, 2.4166667f, c);
+#else
     vec density;
     const vec cdf = vnormal_cdf(x, &density);
     return cdf + gated(x, density);
+#endif
 }
 
 /* x (1 + tanh(z)) / 2 = x sigmoid(2 z), z = sqrt(2 / pi) (x + 0.044715 x^3): without the cancellation below
@@ -74,10 +115,34 @@ FN_INLINE vec gelu_tanh_gate(vec x)
 }
 FN_INLINE vec gelu_tanh_slope(vec x)
 {
+#ifdef FN_LOOKUP
+    static const real c[6][16] = {
+        {0, 0.283766806f, 0.496691763f, 0.606539309f, 0.628008187f, 0.600719631f, 0.561449647f,
+         0.530364335f, 0.512256503f, 0.504015505f, 0.501053154f, 0.500217259f, 0.500034571f, 0.500004172f,
+         0.500000358f, 0.5f},
+        {0.297143191f, 0.257852495f, 0.162489235f, 0.0600969419f, -0.0100400606f, -0.0381818563f,
+         -0.0370436311f, -0.024470821f, -0.0123754255f, -0.00491675688f, -0.00153258303f, -0.000370383437f,
+         -6.82828468e-05f, -9.42994302e-06f, -9.57023303e-07f, 0},
+        {0, -0.0372296013f, -0.0536874682f, -0.0452509783f, -0.0241623074f, -0.00520809973f, 0.00476414058f,
+         0.00680740643f, 0.00497273821f, 0.00256423233f, 0.000988926739f, 0.000287507253f, 6.25272223e-05f,
+         1.00338366e-05f, 1.16858462e-06f, 0},
+        {-0.0138044199f, -0.00975246076f, -0.000995759969f, 0.00584569713f, 0.0073283664f, 0.00493453909f,
+         0.00180438999f, -0.000195862245f, -0.000838286534f, -0.000693262846f, -0.00036048147f,
+         -0.000132111876f, -3.49139627e-05f, -6.64730123e-06f, -9.02882903e-07f, 0},
+        {0, 0.00184246292f, 0.00218087365f, 0.00106459891f, -0.000233273138f, -0.000797256012f,
+         -0.000676431344f, -0.0003167041f, -3.56351666e-05f, 7.7519464e-05f, 7.49398023e-05f,
+         3.87914442e-05f, 1.32695759e-05f, 3.13566011e-06f, 5.16072589e-07f, 0},
+        {0.000433638314f, 0.000248455035f, -0.000110070163f, -0.000288478623f, -0.000199158516f,
+         -3.07561277e-05f, 6.28442212e-05f, 7.06403516e-05f, 3.92553302e-05f, 8.09273479e-06f,
+         -6.22893504e-06f, -6.82516293e-06f, -3.34174206e-06f, -1.01397677e-06f, -2.03480724e-07f, 0},
+    };
+    return slope_by_pieces(x, 2.6851852f, c);
+#else
     x = clamp(x, -30, 30); /* the gate is 0 or 1 long before; x^2 must not overflow */
     const vec g = gelu_tanh_gate(x);
     const vec slope = vset1(FN_GELU_LINEAR) + vset1(3 * FN_GELU_CUBIC) * x * x;
     return g + x * g * (vset1(1) - g) * slope;
+#endif
 }
 
 FN_INLINE vec swish_value(vec x, vec beta) { return gated(x, vsigmoid(beta * x)); }

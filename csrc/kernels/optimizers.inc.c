@@ -433,8 +433,8 @@ static void lion(const fn_op *op, const fn_step *step, int64_t lo, int64_t hi, v
 }
 
 /* ftrl: with q = -power, s' = s + g^2:  z <- z + g + 2 shrink p - (s'^q - s^q) / lr p;  s <- s';
- * p <- (clip(z, -l1, l1) - z) / (s^q / lr + 2 l2)  (McMahan et al. 2013, algorithm 1; Keras' terms). Nothing happens
- * at a rate of 0, where these formulas have no value.
+ * p <- (clip(z, -l1, l1) - z) / (s^q / lr + 2 l2)  (McMahan et al. 2013, algorithm 1; Keras' terms).
+ * Nothing happens at a rate of 0, where these formulas have no value.
  * Slots: s, z.  hyper: 1 l2.  f: 4 q, 5 l1, 6 shrink. */
 UPDATE_RULE(ftrl_rule)
 {
@@ -462,7 +462,7 @@ static void ftrl(const fn_op *op, const fn_step *step, int64_t lo, int64_t hi, v
 }
 
 /* schedule_free: v <- v + (1-b2)(g^2 - v); x = (p - (1-b1) z) / b1; z <- z - lr g / (sqrt(c v) + eps);
- * x <- x + w (z - x); p <- z + b1 (x - z)  (Defazio et al. 2024, with the average's weight w = 1 / t as Keras).
+ * x <- x + w (z - x); p <- z + b1 (x - z)  (Defazio et al. 2024; the average's weight w is 1 / t, as Keras').
  * z is p before the first step.  p is where gradients are taken, x what is to be used.
  * Slots: z, v.  hyper: 1 w, 2 c = 1 / (1-b2^t).  f: 4 b1, 5 b2, 6 eps. */
 UPDATE_RULE(schedule_free_rule)
@@ -490,7 +490,7 @@ static void schedule_free(const fn_op *op, const fn_step *step, int64_t lo, int6
 
 /* ---- updates whose length is set for a variable as a whole: a direction d, its norm, then sgd along it ----
  *
- * direction_ratio gives the factor of the direction; sgd with d for the gradient and that factor makes the update. */
+ * direction_ratio gives the factor of the direction; sgd with d as gradient and that factor is the update. */
 
 /* lamb: m, v as adam; d = cm m / (sqrt(cv v) + eps)  (You et al. 2020). p takes its weight decay here.
  * Slots: m, v, and d.  hyper: 1 cm = 1 / (1-b1^t), 2 cv = 1 / (1-b2^t).  f: 4 b1, 5 b2, 6 eps. */
@@ -515,8 +515,8 @@ static void lamb(const fn_op *op, const fn_step *step, int64_t lo, int64_t hi, v
     update_sweep(&u, lamb_rule, 3, FN_UPDATE_GENERAL);
 }
 
-/* adafactor, of vectors: v <- b v + (1-b)(g^2 + eps); d = g / sqrt(v)  (Shazeer & Stern 2018). p takes its weight
- * decay here, and in adafactor_gradient, which is what matrices begin with: d = g.
+/* adafactor, of vectors: v <- b v + (1-b)(g^2 + eps); d = g / sqrt(v)  (Shazeer & Stern 2018). p takes its
+ * weight decay here, and in adafactor_gradient, which is what matrices begin with: d = g.
  * Slots: v, d; d.  hyper: 1 b.  f: 4 eps. */
 UPDATE_RULE(adafactor_rule)
 {
@@ -753,7 +753,8 @@ static void clip_factor(const fn_op *op, const fn_step *step, int64_t lo, int64_
 }
 
 /* direction_ratio: the factor of a variable's direction d, from the sums of squares of p and d by block.
- * lamb: |p| / |d|, 1 where either is 0.  With f[1] > 0 adafactor: c max(f[0], rms(p)) / max(1, rms(d) / f[1]).
+ * lamb: |p| / |d|, 1 where either is 0.
+ * adafactor, where f[1] > 0: c max(f[0], rms(p)) / max(1, rms(d) / f[1]).
  * p: 0 the factor, 1 sums of p, 2 sums of d (doubles).  i: 0 sums of either.  hyper: 2 c.
  * f: 0 least rms of p, 1 limit of d, 2 elements. */
 static void direction_ratio(const fn_op *op, const fn_step *step, int64_t lo, int64_t hi, void *scratch)

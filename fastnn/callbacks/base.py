@@ -258,7 +258,7 @@ class History(Callback):
         self.epoch.append(epoch)
         for name, value in (logs or {}).items():
             self.history.setdefault(name, []).append(value)
-        if self.model is not None:
+        if self.model is not None and getattr(self.model, "history", None) is not self:
             self.model.history = self
 
     def plot(self, path=None, title=None):

@@ -77,10 +77,10 @@ class MonitorCallback(Callback):
 
     def _current(self, logs):
         """The monitored value as a float; None on epochs without validation."""
-        if self._sign is None:
-            self._sign = self._direction()
         logs = logs or {}
         if self.monitor in logs:
+            if self._sign is None:
+                self._sign = self._direction()
             self._seen = True
             return float(logs[self.monitor])
         params = self.params or {}

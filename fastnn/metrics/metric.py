@@ -97,6 +97,8 @@ def accumulate(variable, value):
 
 def ratio(a, b):
     """a / b in double precision, 0 where b is 0; a float or an array."""
+    if isinstance(a, float) and isinstance(b, float):  # np.float64 is one: most metrics, after every epoch
+        return float(a) / float(b) if b else 0.0
     a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
     return plain(np.divide(a, b, out=np.zeros(np.broadcast_shapes(a.shape, b.shape)), where=b != 0))
 

@@ -21,22 +21,9 @@ from fastnn.optimizers.optimizer import Optimizer, Range, Record
 _CLASSES = {
     cls.__name__.lower(): cls
     for cls in (
-        SGD,
-        RMSprop,
-        Adagrad,
-        Adadelta,
-        Adam,
-        AdamW,
-        Adamax,
-        Nadam,
-        Lion,
-        Ftrl,
-        Lamb,
-        Adafactor,
-        ScheduleFreeAdamW,
-        LBFGS,
-        LineSearch,
-    )  # fmt: skip
+        *(SGD, RMSprop, Adagrad, Adadelta, Adam, AdamW, Adamax, Nadam, Lion, Ftrl, Lamb, Adafactor),
+        *(ScheduleFreeAdamW, LBFGS, LineSearch),
+    )
 }
 
 __all__ = [

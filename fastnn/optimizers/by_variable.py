@@ -69,10 +69,12 @@ class Adafactor(_ByVariable):
     (..., rows, columns):
 
     b = 1 - t^beta_2_decay; R <- b R + (1-b) (mean of each row of g^2 + epsilon_1), C likewise of each column;
-    d = g / sqrt(R C / mean(R)); p <- p - min(lr, 1 / sqrt(t)) max(epsilon_2, rms(p)) d / max(1, rms(d) / clip_threshold).
+    d = g / sqrt(R C / mean(R)), divided by max(1, rms(d) / clip_threshold);
+    p <- p - min(lr, 1 / sqrt(t)) max(epsilon_2, rms(p)) d.
 
     Vectors: v <- b v + (1-b) (g^2 + epsilon_1), d = g / sqrt(v). relative_step is Keras' and changes nothing: the rate
-    is below 1 / sqrt(t) either way. Slots: "row" (the vectors' v too) and "column", at the start of the variable's place.
+    is at most 1 / sqrt(t) either way. Slots: "row" (the vectors' v too) and "column", at the start of the variable's
+    place.
     """
 
     slot_names = ("row", "column")

@@ -1,8 +1,8 @@
 """The optimizers: formula, settings, and what of them goes to which kernel (csrc/kernels/optimizers.inc.c).
 
 In all formulas g is the gradient after clipping, p the parameter, t = 1, 2, ... the update, lr the learning rate;
-slots start at 0 unless said. `*common` and `**settings` are Optimizer's weight_decay, clipnorm, ..., name: weight decay,
-clipping, averaging, accumulation, in Keras' order. docs/optimizers.md compares the forms of Keras, PyTorch and optax.
+slots start at 0 unless said. `*common` and `**settings` are Optimizer's settings in Keras' order: weight_decay,
+clipnorm, clipvalue, ..., name. docs/optimizers.md compares the forms of Keras, PyTorch and optax.
 """
 
 import numpy as np

@@ -242,13 +242,15 @@ class Optimizer:
         every = self.gradient_accumulation_steps or 1
         iteration = raw // every
         table = dict(zip(self.method_columns, self._method_hyper(raw, iteration + 1.0), strict=True))
-        table["update"] = (raw + 1) % every == 0
-        table["first"] = raw % every == 0
-        table["ema_momentum"] = np.where(iteration > 0, self.ema_momentum, 0.0)
-        table["ema_overwrite"] = (iteration + 1) % (self.ema_overwrite_frequency or 1) == 0
-        out = np.empty((steps, self.hyper_width))
-        for j, name in enumerate(self.hyper_columns):
-            out[:, j] = table[name]
+        if self.gradient_accumulation_steps:
+            table["update"] = (raw + 1) % every == 0
+            table["first"] = raw % every == 0
+        if self.use_ema:
+            table["ema_momentum"] = np.where(iteration > 0, self.ema_momentum, 0.0)
+            table["ema_overwrite"] = (iteration + 1) % (self.ema_overwrite_frequency or 1) == 0
+        out = np.empty((steps, len(table)))
+        for j, values in enumerate(table.values()):
+            out[:, j] = values
         return out
 
     def _method_hyper(self, raw, t):

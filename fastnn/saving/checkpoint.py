@@ -64,6 +64,13 @@ def load_checkpoint(model, path):
                 f"load_checkpoint: {path!r} was written by another model: its {part} are {found.get(part)}, those of "
                 f"{model.name!r} are {own}"
             )
+    roles = {key.split("/")[1] for key in tensors if key.startswith("optimizer/")}
+    own = {role for role, buffer in model.optimizer.buffers([]).items() if buffer.saved}
+    if roles and roles != own:
+        raise ValueError(
+            f"load_checkpoint: {path!r} was written with other settings of {type(model.optimizer).__name__}: it keeps "
+            f"{sorted(roles)}, that of {model.name!r} {sorted(own)}"
+        )
     weights = model.weights
     store = Store.of(weights, model._float_type())
     state = model._optimizer_state(store)

@@ -400,7 +400,7 @@ def make_optimizer(keras, name):
 
 TORCH_FORM = {"form": "torch"}
 
-# name -> (torch class, its arguments, (Keras class, arguments) of the same update; with "form" where only fastnn has it)
+# name -> (torch class, its arguments, (Keras class, arguments) of the same update, "form" where only fastnn has it)
 TORCH_OPTIMIZERS = {
     "sgd": ("SGD", {"lr": 0.1}, ("SGD", {"learning_rate": 0.1})),
     "sgd_momentum": ("SGD", {"lr": 0.1, "momentum": 0.9}, ("SGD", {"learning_rate": 0.1, "momentum": 0.9})),
@@ -496,6 +496,35 @@ TORCH_OPTIMIZERS = {
         ("Adagrad", {"learning_rate": 0.1, "epsilon": 1e-30, "initial_accumulator_value": 0.1}),
     ),
 }
+
+
+# ---------------------------------------------------------------------------------------------------- penalties
+# name -> (class, arguments, shape of the weight)
+REGULARIZERS = {
+    "l1": ("L1", {"l1": 0.03}, (5, 4)),
+    "l1_default": ("L1", {}, (7,)),
+    "l2": ("L2", {"l2": 0.03}, (3, 3, 2, 4)),
+    "l2_default": ("L2", {}, (5, 4)),
+    "l1_l2": ("L1L2", {"l1": 0.02, "l2": 0.05}, (5, 4)),
+    "orthogonal_rows": ("OrthogonalRegularizer", {"factor": 0.3, "mode": "rows"}, (5, 4)),
+    "orthogonal_columns": ("OrthogonalRegularizer", {"factor": 0.3, "mode": "columns"}, (5, 4)),
+}
+CONSTRAINTS = {
+    "max_norm": ("MaxNorm", {"max_value": 1.1}, (5, 4)),
+    "max_norm_filters": ("MaxNorm", {"max_value": 0.9, "axis": [0, 1, 2]}, (3, 3, 2, 4)),
+    "non_neg": ("NonNeg", {}, (5, 4)),
+    "unit_norm": ("UnitNorm", {"axis": 1}, (5, 4)),
+    "min_max_norm": ("MinMaxNorm", {"min_value": 1.0, "max_value": 1.2}, (5, 4)),
+    "min_max_norm_soft": (
+        "MinMaxNorm",
+        {"min_value": 1.0, "max_value": 1.2, "rate": 0.4, "axis": [0, 1, 2]},
+        (3, 3, 2, 4),
+    ),
+}
+
+
+def penalized(shape):
+    return rand(950 + len(shape), shape)
 
 
 # ---------------------------------------------------------------------------------------------------- images

@@ -265,6 +265,15 @@ def record_activations():
     return out
 
 
+def penalties():
+    """Regularizers' values and what constraints make of a weight."""
+    out = {}
+    for module, table in ((keras.regularizers, cases.REGULARIZERS), (keras.constraints, cases.CONSTRAINTS)):
+        for name, (cls, config, shape) in table.items():
+            out[name] = numpy(getattr(module, cls)(**config)(keras.ops.convert_to_tensor(cases.penalized(shape))))
+    return out
+
+
 def record_optimizers():
     """ScheduleFreeAdamW with JAX: where variables change in place its old value of one is the new one."""
     other = by_backend("jax", "--optimizers")
@@ -274,7 +283,7 @@ def record_optimizers():
 def main(families):
     parts = {
         "--activations": activations, "--affine": affine, "--layers": layer_results, "--metrics": metrics,
-        "--optimizers": optimizers,
+        "--optimizers": optimizers, "--penalties": penalties,
     }  # fmt: skip
     if families and families[0] in parts:
         made = parts[families[0]]()
@@ -286,6 +295,7 @@ def main(families):
         "metrics": lambda: by_backend("torch", "--metrics") | metrics(),  # TensorFlow's in_top_k has no float64
         "schedules": schedules,
         "optimizers": record_optimizers,
+        "penalties": lambda: by_backend("jax", "--penalties"),  # TensorFlow mixes float32 into float64
         "training": training,
         "sequences": trained_sequences,
         "layers": record_layers,

@@ -1,5 +1,7 @@
 """Schedules that also rise (fastnn's own): cycles, one cycle, warm-up, momentum."""
 
+from itertools import pairwise
+
 import numpy as np
 
 from fastnn.optimizers.schedules.schedule import LearningRateSchedule, deserialize, evaluate, number, serialize
@@ -100,7 +102,7 @@ class OneCycle(LearningRateSchedule):
         if not self.three_phase:
             del corners[2]
         out = np.full_like(step, last)
-        for (begin, a), (end, b) in list(zip(corners, corners[1:], strict=False))[::-1]:
+        for (begin, a), (end, b) in reversed(list(pairwise(corners))):
             part = np.clip((step - begin) / (end - begin), 0, 1) if end > begin else np.ones_like(step)
             line = b + (a - b) / 2 * (1 + np.cos(np.pi * part)) if self.anneal == "cos" else a + (b - a) * part
             out = np.where(step <= end, line, out)
