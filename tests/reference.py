@@ -578,8 +578,8 @@ def max_pool(c):
 def max_pool_grad(c):
     w = _Windows(c.i[1:12])
     dy = _images(c, 1, *w.pooled)
-    if c.i[13]:
-        dy = _slope(c.i[13], dy, _images(c, 3, *w.pooled), c.real(0))
+    if c.arg(3) is not None:
+        dy = dy * (_images(c, 3, *w.pooled) > 0)
     c.put(0, w.spread(dy, _images(c, 2, *w.pooled)))
 
 

@@ -211,10 +211,7 @@ static void sparse_softmax_crossentropy(const fn_op *op, const fn_step *step, in
     const int64_t cols = a.cols;
     const int smooth = op->f[0] != 0;
     if (cols <= VL) {
-        if (smooth)
-            softmax_crossentropy_small(op, &a, rows, ids, 1, 1);
-        else
-            softmax_crossentropy_small(op, &a, rows, ids, 1, 0);
+        softmax_crossentropy_small(op, &a, rows, ids, 1, smooth);
         return;
     }
     if (cols <= 2 * VL) {

@@ -7,11 +7,10 @@
  *   p  max_pool: Y, X, index or NULL     max_pool_grad: dX, dY, index, S or NULL
  *      average_pool: Y, X                average_pool_grad: dX, dY
  *      index[n, p, q, c] = i kw + j, of one byte each or, with [12], int32. With S (Y's layout) dy is multiplied by the
- *      gradient [13] of the activation whose result, pooled, S is. dX overlaps no input.
+ *      gradient of ReLU, whose result, pooled, S is. dX overlaps no input.
  *      With [12] average_pool and its gradient take sums instead of means.
  *   i  [0] images (in a sample when batched) [1] ih [2] iw [3] channels [4] oh [5] ow [6] kh [7] kw [8] sh [9] sw
- *      [10] top [11] left [12] index of int32 [13] gradient of an activation
- *   f  [0] the activation's alpha
+ *      [10] top [11] left [12] index of int32
  *   split  FN_SPLIT_ROWS: images
  *
  * No store is masked but at the end of what a task may touch. Channels beyond whole vectors are done again with the
@@ -25,8 +24,6 @@ typedef int32_t words __attribute__((vector_size(VL * 4)));
 typedef struct {
     int64_t ih, iw, c, oh, ow, kh, kw, sh, sw, top, left;
     int wide; /* an index is an int32; of averages: they are sums */
-    int gradient;
-    real alpha;
     /* windows of 2x2, two apart: of `twos` columns in each row; `group` of them fill `lanes` of a vector of y, and two
      * vectors of a row of x, the second from `second`. group is 0 unless a vector is wider than a pixel */
     int64_t twos, group, lanes, second;
@@ -62,8 +59,6 @@ static pool pool_of(const fn_op *op)
 {
     pool p = pool_between(op->i[1], op->i[2], op->i[3], op->i + 4);
     p.wide = (int)op->i[12];
-    p.gradient = (int)op->i[13];
-    p.alpha = (real)op->f[0];
     return p;
 }
 
@@ -334,14 +329,11 @@ static void average_pool(const fn_op *op, const fn_step *step, int64_t lo, int64
 
 /* ---- gradients, any window ---- */
 
-/* dy, times the activation's gradient; slope is p->gradient where the compiler shall know it, -1: any. */
-FN_INLINE vec pool_dy(const pool *p, int slope, int64_t at, int64_t n)
+/* dy, where S is not above 0 (`gated`) without the gradient. */
+FN_INLINE vec pool_dy(const pool *p, int gated, int64_t at, int64_t n)
 {
     const vec g = pool_load(p->dy + at, n);
-    if (slope == FN_ACT_NONE)
-        return g;
-    const vec s = pool_load(p->s + at, n);
-    return slope == FN_ACT_RELU ? vflag_keep(vflag_more(s, (vec){}), g) : g * gemm_derivative(p->gradient, s, p->alpha);
+    return gated ? vflag_keep(vflag_more(pool_load(p->s + at, n), (vec){}), g) : g;
 }
 
 /* A pixel of dx and the windows it is in. */
@@ -350,7 +342,7 @@ typedef struct {
 } pool_place;
 
 /* n channels of a pixel: the sum over its windows; `from`: their channel of the image's dy. */
-FN_INLINE vec pool_gather(const pool *p, int kind, int slope, int64_t from, pool_place w, int64_t n)
+FN_INLINE vec pool_gather(const pool *p, int kind, int gated, int64_t from, pool_place w, int64_t n)
 {
     vec total = {}, part = vset1(p->wide ? 1 : (real)1 / (real)(p->kh * p->kw));
 #pragma GCC unroll 2
@@ -360,7 +352,7 @@ FN_INLINE vec pool_gather(const pool *p, int kind, int slope, int64_t from, pool
             const int64_t i = w.p0 + a, j = w.q0 + b, at = from + (i * p->ow + j) * p->c;
             if (kind == POOL_MAX) {
                 const int64_t tap = (w.y + p->top - i * p->sh) * p->kw + w.x + p->left - j * p->sw;
-                total += vflag_keep(pool_is_tap(p, at, n, tap), pool_dy(p, slope, at, n));
+                total += vflag_keep(pool_is_tap(p, at, n, tap), pool_dy(p, gated, at, n));
             } else {
                 if (p->partial && !p->wide) {
                     int64_t i0, i1, j0, j1, first;
@@ -375,7 +367,7 @@ FN_INLINE vec pool_gather(const pool *p, int kind, int slope, int64_t from, pool
 }
 
 /* All channels of a pixel, in rows x columns windows where these are known. */
-FN_INLINE void pool_grad_pixel(const pool *p, int kind, int slope, real *to, int64_t from, pool_place w, int rows,
+FN_INLINE void pool_grad_pixel(const pool *p, int kind, int gated, real *to, int64_t from, pool_place w, int rows,
                                int columns)
 {
     if (rows > 0) {
@@ -384,12 +376,12 @@ FN_INLINE void pool_grad_pixel(const pool *p, int kind, int slope, real *to, int
     }
     for (int64_t c = 0; c < p->c; c += VL) {
         const int64_t s = p->c < VL || c + VL <= p->c ? c : p->c - VL;
-        vstore(to + s, pool_gather(p, kind, slope, from + s, w, VL));
+        vstore(to + s, pool_gather(p, kind, gated, from + s, w, VL));
     }
 }
 
 /* Columns [x0, iw) of row y of image n. */
-FN_INLINE void pool_grad_columns(const pool *p, int kind, int slope, int64_t n, int64_t y, int64_t x0)
+FN_INLINE void pool_grad_columns(const pool *p, int kind, int gated, int64_t n, int64_t y, int64_t x0)
 {
     pool_place w = {.y = y, .p1 = gemm_min(p->oh, (y + p->top) / p->sh + 1)};
     if (y + p->top >= p->kh)
@@ -403,17 +395,17 @@ FN_INLINE void pool_grad_columns(const pool *p, int kind, int slope, int64_t n, 
         real *to = p->dx + ((n * p->ih + y) * p->iw + w.x) * p->c;
         const int64_t rows = w.p1 - w.p0, columns = w.q1 - w.q0;
         if (p->c < VL && (p->dx_end - to < VL || from + ((w.p1 - 1) * p->ow + w.q1 - 1) * p->c + VL > p->y_end))
-            pool_store(to, pool_gather(p, kind, slope, from, w, p->c), p->c);
+            pool_store(to, pool_gather(p, kind, gated, from, w, p->c), p->c);
         else if (rows == 1 && columns == 1)
-            pool_grad_pixel(p, kind, slope, to, from, w, 1, 1);
+            pool_grad_pixel(p, kind, gated, to, from, w, 1, 1);
         else if (rows == 1 && columns == 2)
-            pool_grad_pixel(p, kind, slope, to, from, w, 1, 2);
+            pool_grad_pixel(p, kind, gated, to, from, w, 1, 2);
         else if (rows == 2 && columns == 1)
-            pool_grad_pixel(p, kind, slope, to, from, w, 2, 1);
+            pool_grad_pixel(p, kind, gated, to, from, w, 2, 1);
         else if (rows == 2 && columns == 2)
-            pool_grad_pixel(p, kind, slope, to, from, w, 2, 2);
+            pool_grad_pixel(p, kind, gated, to, from, w, 2, 2);
         else
-            pool_grad_pixel(p, kind, slope, to, from, w, 0, 0);
+            pool_grad_pixel(p, kind, gated, to, from, w, 0, 0);
     }
 }
 
@@ -437,7 +429,7 @@ static pool_spread pool_spread_of(const pool *p)
 }
 
 /* The two rows of x at `to` that belong to the row of y at `at`; n: the lanes of y that a group may read. */
-FN_INLINE void pool_grad_two_row(const pool *p, const pool_spread *k, int kind, int slope, real *to, int64_t at,
+FN_INLINE void pool_grad_two_row(const pool *p, const pool_spread *k, int kind, int gated, real *to, int64_t at,
                                  int64_t n)
 {
     const int64_t c = p->c, row = p->iw * c;
@@ -446,7 +438,7 @@ FN_INLINE void pool_grad_two_row(const pool *p, const pool_spread *k, int kind, 
         for (int64_t b = 0; b < p->twos; b += p->group) {
             const int64_t first = gemm_min(b, p->twos - p->group);
             real *above = to + 2 * first * c;
-            vec g = pool_dy(p, slope, at + first * c, n);
+            vec g = pool_dy(p, gated, at + first * c, n);
             ivec where = {};
             if (kind == POOL_MAX)
                 where = vbytes_int(pool_load_bytes((const uint8_t *)p->index + at + first * c, n));
@@ -470,7 +462,7 @@ FN_INLINE void pool_grad_two_row(const pool *p, const pool_spread *k, int kind, 
         for (int64_t j = 0; j < c; j += VL) {
             const int64_t s = gemm_min(j, c - VL);
             real *z = to + 2 * b * c + s;
-            const vec g = pool_dy(p, slope, at + b * c + s, VL);
+            const vec g = pool_dy(p, gated, at + b * c + s, VL);
             if (kind == POOL_MAX) {
                 const vbytes where = pool_load_bytes((const uint8_t *)p->index + at + b * c + s, VL);
                 vstore(z, vflag_keep(vflag_byte(where, 0), g));
@@ -507,25 +499,25 @@ static void pool_scatter(const pool *p, int64_t n0, int64_t n1)
             }
 }
 
-FN_INLINE void pool_backward_images(const pool *p, int kind, int slope, int64_t n0, int64_t n1)
+FN_INLINE void pool_backward_images(const pool *p, int kind, int gated, int64_t n0, int64_t n1)
 {
     const pool_spread k = pool_spread_of(p);
     for (int64_t n = n0; n < n1; n++)
         for (int64_t y = 0; y < p->ih; y++) {
             if (p->twos == 0 || y + 1 == p->ih || y / 2 >= p->oh) {
-                pool_grad_columns(p, kind, slope, n, y, 0);
+                pool_grad_columns(p, kind, gated, n, y, 0);
                 continue;
             }
             const int64_t at = (n * p->oh + y / 2) * p->ow * p->c;
             real *to = p->dx + (n * p->ih + y) * p->iw * p->c;
             /* the columns behind first: what is written beyond them is written again */
             for (int row = 0; row < 2; row++)
-                pool_grad_columns(p, kind, slope, n, y + row, 2 * p->twos);
+                pool_grad_columns(p, kind, gated, n, y + row, 2 * p->twos);
             y++;
             if (p->group && at + (p->twos - p->group) * p->c + VL > p->y_end)
-                pool_grad_two_row(p, &k, kind, slope, to, at, p->lanes);
+                pool_grad_two_row(p, &k, kind, gated, to, at, p->lanes);
             else
-                pool_grad_two_row(p, &k, kind, slope, to, at, VL);
+                pool_grad_two_row(p, &k, kind, gated, to, at, VL);
         }
 }
 
@@ -537,17 +529,15 @@ FN_INLINE void pool_backward(const fn_op *op, int64_t lo, int64_t hi, int kind)
     p.dx = op->p[0];
     p.dy = op->p[1];
     p.index = kind == POOL_MAX ? op->p[2] : NULL;
-    p.s = kind == POOL_MAX && p.gradient ? op->p[3] : NULL;
+    p.s = kind == POOL_MAX ? op->p[3] : NULL;
     p.dx_end = p.dx + n1 * p.ih * p.iw * p.c;
     p.y_end = n1 * p.oh * p.ow * p.c;
-    if (kind == POOL_MAX && p.twos == 0 && !p.wide && 2 * p.c <= VL && (!p.s || p.gradient == FN_ACT_RELU))
+    if (kind == POOL_MAX && p.twos == 0 && !p.wide && 2 * p.c <= VL)
         pool_scatter(&p, n0, n1);
     else if (!p.s)
-        pool_backward_images(&p, kind, FN_ACT_NONE, n0, n1);
-    else if (p.gradient == FN_ACT_RELU)
-        pool_backward_images(&p, kind, FN_ACT_RELU, n0, n1);
+        pool_backward_images(&p, kind, 0, n0, n1);
     else
-        pool_backward_images(&p, kind, -1, n0, n1);
+        pool_backward_images(&p, kind, 1, n0, n1);
 }
 
 static void max_pool_grad(const fn_op *op, const fn_step *step, int64_t lo, int64_t hi, void *scratch)

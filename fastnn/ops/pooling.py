@@ -7,7 +7,7 @@ from fastnn.ops import movement as sh
 from fastnn.ops.convolution import _as_image, _spread, channels_last
 from fastnn.ops.core import Op, apply, is_batched, make, register, size
 from fastnn.ops.core import shape_of as _shape
-from fastnn.ops.linear import ACTIVATIONS
+from fastnn.ops.elementwise import UnaryGrad
 
 _COST = 0.1  # ns an element of the input
 
@@ -24,9 +24,9 @@ class _Pool(Op):
     def _out(self, n):
         return (n, *self.geometry[3:5], self.geometry[2])
 
-    def _run(self, b, kernel, operands, shape, ints=(), reals=()):
+    def _run(self, b, kernel, operands, shape, ints):
         images = 1 if is_batched(shape) else shape[0]
-        b.run(kernel, operands, (images, *self.geometry, *ints), reals,
+        b.run(kernel, operands, (images, *self.geometry, *ints),
               cost=images * size(self.geometry[:3]) * _COST, batched=is_batched(shape))  # fmt: skip
 
     @property
@@ -54,7 +54,7 @@ class MaxPool(_Pool):
 
     def lower(self, b, outs, ins):
         index = outs[1] if self.index else None
-        self._run(b, "max_pool", (outs[0], ins[0], index), ins[0].shape, (int(self._wide), 0))
+        self._run(b, "max_pool", (outs[0], ins[0], index), ins[0].shape, (int(self._wide),))
 
 
 @register
@@ -72,9 +72,13 @@ class MaxPoolGrad(_Pool):
         return Spec(self._in(dy.shape[0]), dy.dtype)
 
     def lower(self, b, outs, ins):
-        code, alpha = (ACTIVATIONS[self.grad[0]], self.grad[1]) if self.grad else (0, 0.0)
-        s = ins[2] if self.grad else None
-        self._run(b, "max_pool_grad", (outs[0], ins[0], ins[1], s), ins[0].shape, (int(self._wide), code), (alpha,))
+        dy, s = ins[0], None
+        if self.grad and self.grad[0] == "relu":
+            s = ins[2]
+        elif self.grad:
+            dy = b.temporary(dy.shape, dy.dtype)
+            UnaryGrad(self.grad[0], self.grad[1:]).lower(b, (dy,), (ins[0], ins[2]))
+        self._run(b, "max_pool_grad", (outs[0], dy, ins[1], s), dy.shape, (int(self._wide),))
 
 
 @register
