@@ -4,14 +4,18 @@
 
 Every round trains the same members (same first weights, samples and orders) in three ways, taking turns: one after the
 other with one thread, one after the other with all threads in every step, and side by side, a member a thread. The
-weights must come out the same. Medians of the rounds; "times faster" is the ratio to one after the other with one
+weights must come out the same. As the ceiling, processes of their own train their share of as many members, with
+nothing in common but the machine. Medians of the rounds; "times faster" is the ratio to one after the other with one
 thread.
 """
 
 import argparse
+import functools
+import multiprocessing
 import os
 import statistics
 import time
+from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
 
@@ -32,6 +36,18 @@ def make_model():
     return model
 
 
+@functools.cache
+def data():
+    (x, y), (xt, yt) = fastnn.datasets.digits.load_data()
+    return (*((a.reshape(-1, 64) / 16).astype(np.float32) for a in (x, xt)), y, yt)
+
+
+def share(members, epochs):
+    """What a process of its own trains."""
+    x, _, y, _ = data()
+    train(members, 1, 1, x, y, epochs)
+
+
 def train(members, workers, threads, x, y, epochs):
     """Seconds of the training, and the ensemble."""
     fastnn.set_num_threads(threads)
@@ -48,14 +64,17 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    (x, y), (xt, yt) = fastnn.datasets.digits.load_data()
-    x, xt = ((a.reshape(-1, 64) / 16).astype(np.float32) for a in (x, xt))
+    x, xt, y, yt = data()
     ways = {
         "one after the other, 1 thread": (1, 1),
         f"one after the other, {cores} threads": (None, cores),
         f"side by side, {cores} at a time": (cores, cores),
     }
     times, bags = {way: [] for way in ways}, {}
+    apart = f"{cores} processes, the ceiling"
+    times[apart], shares = [], ([arguments.members // cores] * cores, [arguments.epochs] * cores)
+    pool = ProcessPoolExecutor(cores, multiprocessing.get_context("spawn"))
+    list(pool.map(share, *shares))  # they have started now
     for _ in range(arguments.rounds):
         for way, (workers, threads) in ways.items():
             if workers is None:  # all threads in every step
@@ -70,6 +89,10 @@ def main():
                 seconds, bag = train(arguments.members, workers, threads, x, y, arguments.epochs)
             times[way].append(seconds)
             bags[way] = bag
+        start = time.perf_counter()
+        list(pool.map(share, *shares))
+        times[apart].append(time.perf_counter() - start)
+    pool.shutdown()
     first, *others = bags.values()
     for other in others:
         for a, b in zip(first.members, other.members, strict=True):

@@ -86,7 +86,7 @@ class Word2Vec:
     # ---- the start ----
 
     def build_vocab(self, corpus):
-        """The vocabulary of the corpus, and vectors to begin with: uniform within 1 / (2 vector_size), those that
+        """The vocabulary of the corpus, and vectors to begin with: uniform within 1 / vector_size, those that
         predict 0. Training begins anew."""
         self._begin(Vocabulary.build(corpus, self.min_count, self.max_vocab_size))
         return self
@@ -101,7 +101,7 @@ class Word2Vec:
         line = _LINE // self.dtype.itemsize
         self._stride = -(-dim // line) * line
         self._in = _core.empty((size, self._stride), self.dtype)
-        self._in[:, :dim] = kernels.random_uniform((size, dim), -0.5 / dim, 0.5 / dim, seed=self.seed, dtype=self.dtype)
+        self._in[:, :dim] = kernels.random_uniform((size, dim), -1 / dim, 1 / dim, seed=self.seed, dtype=self.dtype)
         self._out = _core.empty((size, self._stride), self.dtype)
         self.vectors = WordVectors(vocabulary.words, self._in[:, :dim])
         if self.hs:
