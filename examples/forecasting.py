@@ -9,8 +9,8 @@ Each series is cut in time: the last fifth is told from what was before it, `hor
 absolute error beside those of repeating the last value and, where there is one, the last season.
 
 Sunspots: monthly, 1749 to 1983. Temperatures: daily minima of Melbourne, 1981 to 1990. ETTh1: hourly oil temperature
-of a transformer (Zhou et al. 2021). A GRU's errors with the settings below: 18.2 (last value 23.9), 2.02 (2.62) and 1.28
-(1.44, last season 1.72).
+of a transformer (Zhou et al. 2021). A GRU's errors with the settings below: 18.2 (last value 23.9), 2.02 (2.62) and
+1.28 (1.44, last season 1.72).
 """
 
 import argparse
