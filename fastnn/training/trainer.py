@@ -669,18 +669,21 @@ class Trainer(Criteria):
         return PlanTable(step, batch_size or step.capacity)
 
     def profile(self, mode="train", batch_size=None, steps=50):
-        """Runs the compiled step on zeros, on one thread and without changing the model, and returns the time of each
-        operation with its share of the machine's ceiling, measured in the same call."""
+        """Runs the compiled step on random numbers (zeros for integers), on one thread and without changing the model,
+        and returns the time of each operation with its share of the machine's ceiling, measured in the same call."""
         from fastnn.training.inspection import Profile, measure_ceiling
 
         self._check_mode(mode, "profile")
         step = self._any_step(mode, batch_size, "profile")
         samples = batch_size or step.capacity
         kept = self._everything()
+        draw = np.random.default_rng(0).random  # between 0 and 1: images, probabilities and weights alike
         arrays = [
-            None if v is None else np.zeros((samples, *v.shape[1:]), np.int32 if v.dtype == "int32" else v.dtype)
+            None if v is None
+            else np.zeros((samples, *v.shape[1:]), np.int32) if v.dtype == "int32"
+            else draw((samples, *v.shape[1:])).astype(v.dtype)
             for v in [*step.inputs, *step.targets, *step.weights]
-        ]
+        ]  # fmt: skip
         best = None
         hyper = self.optimizer.hyper(self.optimizer.step_count, 1) if mode == "train" else None
         try:
