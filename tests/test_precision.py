@@ -14,7 +14,7 @@ LEVELS = tuple(precision.PARTS)
 #: Bounds of |C - AB| / |A||B|, and of its root mean square at the sizes below; sums of k terms are rounded besides.
 MOST = {"highest": 0, "highest_split": 2.0**-22, "high": 2.0**-15, "medium": 2.0**-7}
 RMS = {"highest": 6e-8, "highest_split": 6e-8, "high": 5e-7, "medium": 4e-4}
-SHAPES = [(128, 256, 784), (129, 131, 257), (192, 160, 2500), (300, 600, 256), (128, 128, 1025)]
+SHAPES = [(128, 256, 784), (129, 131, 257), (128, 129, 1300), (130, 600, 270)]
 SMALL = [(1, 1, 1), (15, 32, 32), (16, 31, 32), (16, 32, 31), (16, 32, 32), (17, 33, 35), (32, 33, 63), (64, 81, 65)]
 #: How operands are made, as in the feasibility studies of such products.
 DATA = {
@@ -57,13 +57,13 @@ def test_the_error_of_each_level(level, form, m, n, k):
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("data", DATA)
 def test_the_bound_holds_for_other_data(level, data):
-    given, how, a, b = product(192, 160, 784, data=data)
+    given, how, a, b = product(130, 140, 784, data=data)
     assert abs(relative(matmul(*given, **how, precision=level), a, b)).max() <= MOST[level] + rounding(784)
 
 
 @pytest.mark.parametrize("level", LEVELS)
 def test_cancelling_terms(level, rng):
-    x, w = rng.standard_normal((192, 392)), rng.standard_normal((392, 160))
+    x, w = rng.standard_normal((130, 392)), rng.standard_normal((392, 140))
     a = np.hstack([x, -x]).astype(np.float32)
     b = np.vstack([w, w * (1 + 1e-5 * rng.standard_normal(w.shape))]).astype(np.float32)
     assert abs(relative(matmul(a, b, precision=level), a, b)).max() <= MOST[level] + rounding(784)
@@ -117,7 +117,7 @@ def test_what_rides_along(level, activation):
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("form", ["nn", "nt", "tn"])
 def test_the_same_bits_for_any_number_of_threads(level, form, threads):
-    given, how, _, _ = product(257, 300, 700, form)
+    given, how, _, _ = product(129, 290, 130, form)
     results = []
     for n in (1, 2, 3, 8):
         threads(n)

@@ -17,17 +17,10 @@ FN_INLINE void tile_dot(int c, int a, int b)
 {
     for (int m = 0; m < TILE_ROWS; m++)
         for (int k = 0; k < TILE_PAIRS; k++)
-            for (int n = 0; n < 16; n++) {
-                uint32_t x, y;
-                memcpy(&x, &tile_registers[a][m][k], sizeof x);
-                memcpy(&y, &tile_registers[b][k][n], sizeof y);
-                for (int half = 0; half < 2; half++) { /* the lower half first */
-                    const uint32_t u = half ? x & 0xFFFF0000u : x << 16, v = half ? y & 0xFFFF0000u : y << 16;
-                    float f, g;
-                    memcpy(&f, &u, sizeof f);
-                    memcpy(&g, &v, sizeof g);
-                    tile_registers[c][m][n] += f * g;
-                }
+            for (int half = 0; half < 2; half++) { /* the lower half first */
+                const uvec x = (uvec)vset1_bits(&tile_registers[a][m][k]), y = (uvec)vload(tile_registers[b][k]);
+                const vec f = (vec)(half ? x & 0xFFFF0000u : x << 16), g = (vec)(half ? y & 0xFFFF0000u : y << 16);
+                vstore(tile_registers[c][m], vload(tile_registers[c][m]) + f * g);
             }
 }
 #define TILE_ZERO(t) memset(tile_registers[t], 0, sizeof tile_registers[t])
