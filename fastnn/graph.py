@@ -94,10 +94,10 @@ class Node:
 
     __slots__ = ("inputs", "lowered", "number", "op", "outputs")
 
-    def __init__(self, op, inputs, specs, lowered=False):
+    def __init__(self, op, inputs, specs):
         self.number = next(_numbers)
         self.op = op
-        self.lowered = lowered  # its products may round their operands to bfloat16
+        self.lowered = is_lowering()
         self.inputs = tuple(inputs)
         self.outputs = tuple(Tensor(self, j, s.shape, s.dtype) for j, s in enumerate(specs))
 
@@ -154,16 +154,6 @@ class Trace:
         self.losses = []  # added by add_loss and activity regularizers
         self.mixture = None  # (weights, partners) of samples that were mixed: their targets count likewise
         self.streams = 0  # random streams handed out
-        self.lowered = False  # of nodes that are made now
-
-    @contextlib.contextmanager
-    def policy(self, policy):
-        """Nodes made within belong to a layer of this `DTypePolicy`."""
-        before, self.lowered = self.lowered, policy.compute_dtype == "bfloat16"
-        try:
-            yield
-        finally:
-            self.lowered = before
 
     def __enter__(self):
         _stack().append(self)
@@ -194,6 +184,20 @@ def _stack():
     if not hasattr(_local, "stack"):
         _local.stack = []
     return _local.stack
+
+
+@contextlib.contextmanager
+def lowering(on):
+    """Matrix products that this thread adds to a graph, or runs, within may round their operands to bfloat16."""
+    before, _local.lowered = is_lowering(), on
+    try:
+        yield
+    finally:
+        _local.lowered = before
+
+
+def is_lowering():
+    return getattr(_local, "lowered", False)
 
 
 def current_trace():

@@ -19,6 +19,8 @@ from fastnn import _core
 #: level -> parts of each operand
 PARTS = {"highest": 0, "highest_split": 3, "high": 2, "medium": 1}
 _PRODUCTS = {1: "one bfloat16 product", 2: "three bfloat16 products", 3: "six bfloat16 products"}
+#: The least of both sides that are not the batch's, by parts; of the batch's the kernel asks (gemm_in_parts).
+_LEAST = {1: 32, 2: 64, 3: 128}
 #: (bit, operand): which operands of a product are stored as bfloat16
 _HALF = ((4, 0), (1, 1), (2, 2), (8, 5))
 #: kernel -> where its parameters say of how many parts products are; whether on tiles stands behind, and then the bits
@@ -31,6 +33,11 @@ def check(level, where):
     if level not in PARTS:
         raise ValueError(f"{where}: matmul precision must be one of {', '.join(map(repr, PARTS))}, got {level!r}")
     return level
+
+
+def level_of(dtype, lowered, asked):
+    """The level of an operation of this float type: `lowered` in layers of the policy mixed_bfloat16, else `asked`."""
+    return "highest" if dtype != "float32" else "medium" if lowered else asked
 
 
 @functools.cache
@@ -54,12 +61,15 @@ def describe(level):
 
 
 def adjust(kernel, ints, level, operands=()):
-    """A product kernel's parameters with the level's in them, and which operands are bfloat16; others' as they are."""
+    """A product kernel's parameters with the level's in them, and which operands are bfloat16; those of others, and of
+    products that are too small whatever the batch, as they are."""
     at = _SLOTS.get(kernel) if level != "highest" else None
     parts, tiled = choose(level) if at else (0, False)
     if not parts:
         return ints
     half = sum(bit for bit, j in _HALF if j < len(operands) and getattr(operands[j], "dtype", None) == "bfloat16")
+    if not half and min(ints[1:3]) < _LEAST[parts]:
+        return ints
     return (*ints, *[0] * (at - len(ints)), parts, int(tiled), half)
 
 

@@ -306,6 +306,33 @@ def test_the_policys_forward_pass_is_that_of_rounded_operands():
 
 
 @units
+def test_layers_called_on_arrays_round_like_compiled_ones():
+    x = digits()[0][:64]
+    low, high = (layers.Dense(64, dtype=dtype) for dtype in ("mixed_bfloat16", "float32"))
+    y = low(x)
+    high.build(x.shape)
+    high.set_weights(low.get_weights())
+    w, b = low.get_weights()
+    assert not np.array_equal(y, high(x))
+    assert abs(y - (rounded(x).astype(np.float64) @ rounded(w) + b)).max() < 1e-5
+
+
+@units
+@pytest.mark.parametrize("features", [31, 32])
+def test_the_plan_says_what_is_too_small(features):
+    """A product that says it is of bfloat16 has other bits than float32's; one that does not has the same."""
+    found = {}
+    for level in ("highest", "medium"):
+        fastnn.utils.set_random_seed(1)
+        model = fastnn.Sequential([fastnn.Input((40,)), layers.Dense(features)])
+        model.compile("sgd", "mse", matmul_precision=level)
+        found[level] = model.predict(np.random.default_rng(0).random((64, 40), np.float32), batch_size=64, verbose=0)
+    lowered = any(r["precision"] for r in model.plan("predict", 64).rows)
+    assert lowered == (features == 32)
+    assert np.array_equal(*found.values()) == (not lowered)
+
+
+@units
 def test_activations_take_half_the_memory():
     x, y, _, _ = digits()
     half = mixed()

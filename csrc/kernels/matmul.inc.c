@@ -563,7 +563,8 @@ static gemm_grid gemm_make_grid(const gemm *p, const fn_op *op)
     gemm_grid g = {1, 1, op->i[10] > 1 ? op->i[10] : 1};
     if (p->m > GEMM_TASK_ROWS)
         g.row_tasks = gemm_up(p->m, GEMM_TASK_ROWS);
-    if (p->n > GEMM_COLUMNS * VL && !(p->parts == 0 && p->m >= GEMM_TALL && p->n * p->k <= GEMM_K * GEMM_COLUMNS * VL / 2))
+    const int whole = p->parts == 0 && p->m >= GEMM_TALL && p->n * p->k <= GEMM_K * GEMM_COLUMNS * VL / 2;
+    if (p->n > GEMM_COLUMNS * VL && !whole)
         g.column_blocks = gemm_up(gemm_vectors(p), GEMM_COLUMNS);
     return g;
 }
@@ -586,8 +587,9 @@ static inline gemm gemm_of(const fn_op *op, const fn_step *step, int form)
         .s = op->i[8] ? op->p[5] : NULL, .sums = op->p[6],
         .m = form == GEMM_TN ? op->i[2] : rows, .n = op->i[1], .k = form == GEMM_TN ? rows : op->i[2],
         .lda = op->i[3], .ldb = op->i[4], .ldc = op->i[5], .k_major = form == GEMM_TN,
-        .b_transposed = form == GEMM_NT, .parts = (int)op->i[18], .tiled = op->i[19] != 0, .half = (int)op->i[20], .add = op->i[6] != 0, .activation = (int)op->i[7],
-        .gradient = (int)op->i[8], .add_sums = op->i[9] != 0, .alpha = (real)op->f[0],
+        .b_transposed = form == GEMM_NT, .add = op->i[6] != 0, .activation = (int)op->i[7],
+        .gradient = (int)op->i[8], .add_sums = op->i[9] != 0, .parts = (int)op->i[18], .tiled = op->i[19] != 0,
+        .half = (int)op->i[20], .alpha = (real)op->f[0],
     };
 }
 

@@ -224,7 +224,7 @@ FN_INLINE vec vflag_keep(vflag f, vec a) { return vmask(f, a); }
 #endif
 
 /* Pairs of bfloat16: an element of 32 bits holds two, the first in its lower half. They travel in `vec`, whose moves
- * and shuffles keep all bits. The instructions (AVX512_BF16) may only be run where fn_cpu_bfloat16() says so; they are
+ * and shuffles keep all bits. The instructions (AVX512_BF16) may only be run where fn_cpu_pairs() says so; they are
  * written out because a function that uses their intrinsics cannot be inlined into one compiled without that set. */
 #if defined(__AVX512F__) && defined(FN_REAL_32)
 #define FN_PAIRS
@@ -241,6 +241,13 @@ FN_INLINE vec vpairs_round(vec first, vec second)
     __asm__("vcvtne2ps2bf16 %1, %2, %0" : "=v"(pairs) : "v"(first), "v"(second));
     return pairs;
 }
+/* The same, pair j made of element j of each. */
+FN_INLINE vec vpairs_join(vec first, vec second)
+{
+    const __m512i turns = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8,
+                                           23, 7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
+    return (vec)_mm512_permutexvar_epi16(turns, (__m512i)vpairs_round(first, second));
+}
 /* VL elements of bfloat16, of which n exist, as float32; and x rounded, its first n elements. */
 FN_INLINE vec vhalf_load_n(const uint16_t *p, int64_t n)
 {
@@ -252,13 +259,6 @@ FN_INLINE void vhalf_store_n(uint16_t *p, vec x, int64_t n)
     __m256i y;
     __asm__("vcvtneps2bf16 %1, %0" : "=v"(y) : "v"(x));
     _mm256_mask_storeu_epi16(p, (__mmask16)((1u << n) - 1), y);
-}
-/* The same, pair j made of element j of each. */
-FN_INLINE vec vpairs_join(vec first, vec second)
-{
-    const __m512i turns = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8,
-                                           23, 7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
-    return (vec)_mm512_permutexvar_epi16(turns, (__m512i)vpairs_round(first, second));
 }
 #endif
 

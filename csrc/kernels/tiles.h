@@ -2,7 +2,7 @@
  *
  * The instructions are written out because their intrinsics cannot be inlined into functions compiled without the set.
  * They may only be run where fn_cpu_isa() gives FN_ISA_AMX. With FN_EMULATE_TILES plain C does the same, so that what is
- * built on tiles can be tested on any machine.
+ * built on tiles can be tested on any processor with AVX512_BF16.
  */
 #ifndef FN_TILES_H
 #define FN_TILES_H

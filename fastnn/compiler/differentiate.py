@@ -1,6 +1,6 @@
 """Reverse-mode differentiation: adds to a graph the nodes that compute gradients."""
 
-from fastnn.graph import Leaf, current_trace, topological
+from fastnn.graph import Leaf, lowering, topological
 from fastnn.ops import elementwise as ew
 from fastnn.ops.core import NoGradient
 
@@ -30,20 +30,17 @@ def differentiate(seeds, targets):
     for tensor, gradient in seeds:
         if tensor.node.number in wanted:
             add(tensor, gradient)
-    trace = current_trace()
     for node in reversed(nodes):
         if node.number not in wanted or isinstance(node.op, Leaf):
             continue
         dys = [gradients.get((node.number, j)) for j in range(len(node.outputs))]
         if all(dy is None for dy in dys):
             continue
-        if trace is not None:
-            trace.lowered = node.lowered  # gradients are computed as what they are of
-        for tensor, gradient in zip(node.inputs, node.op.gradient(node, *dys), strict=False):
+        with lowering(node.lowered):  # gradients are computed as what they are of
+            found = node.op.gradient(node, *dys)
+        for tensor, gradient in zip(node.inputs, found, strict=False):
             if gradient is not None and tensor.node.number in wanted:
                 if isinstance(gradient, NoGradient):
                     raise ValueError(gradient.reason)
                 add(tensor, gradient)
-    if trace is not None:
-        trace.lowered = False
     return [gradients.get((t.node.number, t.index)) for t in targets]

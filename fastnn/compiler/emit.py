@@ -92,9 +92,7 @@ class Plan:
             if instruction.op.is_view:
                 continue
             self._reuse(instruction, j, last, kept)
-            builder.level = "highest"
-            if self.dtype == "float32":
-                builder.level = "medium" if instruction.lowered else self.matmul_precision
+            builder.level = precision.level_of(self.dtype, instruction.lowered, self.matmul_precision)
             instruction.op.lower(builder, tuple(instruction.outs), tuple(instruction.ins))
 
     def _reuse(self, instruction, j, last, kept):

@@ -227,7 +227,7 @@ def join_pool_gradient(program):
         readers = uses.get(grad.outs[0], [])
         found = [_from_pooled(reader, grad) for reader in readers]
         if all(found):
-            news = [Instruction(*new, i.outs, i.position) for i, new in zip(readers, found, strict=True)]
+            news = [Instruction(*new, i.outs, i.position, i.lowered) for i, new in zip(readers, found, strict=True)]
             gone = set(map(id, [grad, *readers]))
             program.instructions = [i for i in program.instructions if id(i) not in gone] + news
             uses = program.uses()

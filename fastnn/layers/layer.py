@@ -292,8 +292,7 @@ class Layer:
     def _traced(self, trace, args, kwargs):
         if self._takes("training") and kwargs.get("training") is None:
             kwargs = {**kwargs, "training": trace.training}
-        with trace.policy(self.dtype_policy):
-            outputs = self._masked_call(args, kwargs)
+        outputs = self._masked_call(args, kwargs)
         if self.activity_regularizer is not None:
             from fastnn.ops.nn import divide_by_samples
 
@@ -326,7 +325,8 @@ class Layer:
                 source = masks if name == "mask" else self._argument_mask(name, args, kwargs)
                 if any(m is not None for m in tree.flatten(source)):
                     kwargs = {**kwargs, name: source}
-        outputs = self.call(*args, **kwargs)
+        with graph.lowering(self.compute_dtype == "bfloat16"):
+            outputs = self.call(*args, **kwargs)
         if masked and not self.supports_masking and not self._keeps_masks:
             warnings.warn(
                 f"{type(self).__name__} {self.name!r} does not support masking: the layers behind it do not see the "

@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from fastnn import _core, config, graph
+from fastnn import _core, config, graph, precision
 from fastnn.graph import Spec, Tensor
 from fastnn.utils import seeding
 from fastnn.variables import Variable
@@ -189,8 +189,8 @@ def make(op, *tensors):
     specs = op.infer(*[Spec(t.shape, t.dtype) for t in tensors])
     if isinstance(specs, Spec):
         specs = (specs,)
+    node = graph.Node(op, tensors, specs)
     trace = graph.current_trace()
-    node = graph.Node(op, tensors, specs, trace is not None and trace.lowered)
     if op.has_effect and trace is not None:
         trace.effects.append(node)
     return node.outputs
@@ -247,16 +247,6 @@ def run_samples(op, tensors, values):
     return tuple(getattr(out, "array", out) for out in outs)
 
 
-def _precise(dtype, kernel, ints):
-    """Parameters of a kernel run at once, with the process' precision of matrix products."""
-    level = config.matmul_precision()
-    if level == "highest" or dtype != "float32":
-        return ints
-    from fastnn import precision
-
-    return precision.adjust(kernel, tuple(ints), level)
-
-
 class EagerBuilder:
     """Runs each kernel as it is emitted."""
 
@@ -267,12 +257,13 @@ class EagerBuilder:
         if op.float_input is not None:
             dtypes = [dtypes[op.float_input]]
         self.dtype = "float64" if "float64" in dtypes else "float32"
+        self.level = precision.level_of(self.dtype, graph.is_lowering(), config.matmul_precision())
         self.seed = seeding.next_seed() if op.is_random else 0  # outside of a step each call draws anew
 
     def run(self, kernel, operands, ints, reals=(), *, cost=0.0, batched=False, split=-1):
         assert not batched
-        ints = _precise(self.dtype, kernel, ints)
-        _core.run(kernel, self.dtype == "float64", tuple(operands), tuple(ints), tuple(reals), cost=cost, split=split,
+        ints = precision.adjust(kernel, tuple(ints), self.level)
+        _core.run(kernel, self.dtype == "float64", tuple(operands), ints, tuple(reals), cost=cost, split=split,
                   seed=self.seed)  # fmt: skip
 
     def temporary(self, shape, dtype):
@@ -294,8 +285,8 @@ class SamplesBuilder(EagerBuilder):
 
     def run(self, kernel, operands, ints, reals=(), *, cost=0.0, batched=False, split=-1):
         operands = tuple(getattr(v, "array", v) for v in operands)
-        ints = _precise(self.dtype, kernel, ints)
-        _core.run(kernel, self.dtype == "float64", operands, tuple(ints), tuple(reals), cost=cost, split=split,
+        ints = precision.adjust(kernel, tuple(ints), self.level)
+        _core.run(kernel, self.dtype == "float64", operands, ints, tuple(reals), cost=cost, split=split,
                   rows=self.rows if batched else 0, seed=self.seed)  # fmt: skip
 
     def temporary(self, shape, dtype):

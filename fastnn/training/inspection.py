@@ -16,19 +16,13 @@ def _flops(record, rows):
         leading = record.ints[0] * (rows if record.batched else 1)
         count = max(record.ints[10], 1) if len(record.ints) > 10 else 1
         return 2 * leading * record.ints[1] * record.ints[2] * count
-    if record.kernel in (
-        "conv2d",
-        "conv2d_max_pool",
-        "conv2d_parts",
-        "conv2d_scatter",
-    ):  # Winograd's too: as if multiplied one by one
+    if record.kernel in _CONVOLUTIONS:  # Winograd's too: as if multiplied one by one
         return record.cost * (rows if record.batched else 1) / _NS_PER_FLOP
     return None
 
 
 _NS_PER_FLOP = 0.012
-
-
+_CONVOLUTIONS = frozenset(("conv2d", "conv2d_max_pool", "conv2d_parts", "conv2d_scatter"))
 #: How many times as fast as float32's are multiplications of each precision, all products of parts counted.
 _RATE = {"": 1, "bfloat16": 2, "bfloat16 tiles": 16, "3 bfloat16 tiles": 16 / 3, "6 bfloat16 tiles": 16 / 6}
 
