@@ -7,6 +7,7 @@ same work, or no figure.
 
     python benchmarks/bench_step.py --threads 1 --nets mlp_mnist/32,tiny_xor/4 --peers fastnn,torch,jax
     python benchmarks/bench_step.py --peer-python ~/peers/bin/python --peers torch:compile-step+tcm --json out.json
+    python benchmarks/bench_step.py --peers fastnn:fit,fastnn:fit-mixed_bfloat16,torch:autocast+tcm --nets mlp_mnist
 
 A peer is NAME, NAME:VARIANT, or NAME:VARIANT+tcm for one under tcmalloc (libtcmalloc_minimal.so.4, if installed).
 """
@@ -37,6 +38,8 @@ DEFAULTS = {
     "sklearn": ["epoch"],
     "keras": ["fit", "train_on_batch", "predict_on_batch"],
 }
+# Variants of lower precision, compared with each other alone; --peers names them.
+LOWER = ("autocast", "medium", "high", "highest_split", "mixed_bfloat16")
 TRAINING_ONLY = {"fit", "train_on_batch", "compile-step", "jit-loop", "scan64", "epoch"}
 INFERENCE_ONLY = {"predict_on_batch", "predict", "trace", "session"}
 MANY_STEPS_A_CALL = {"scan64", "fit", "epoch", "predict"}  # marked in the table: no Python between the steps
@@ -68,7 +71,8 @@ class Worker:
     def __init__(self, peer, variant, net, threads, python, start_cpus):
         self.name = f"{peer}:{variant}"
         base = variant.removesuffix("+tcm")
-        self.many = base in MANY_STEPS_A_CALL
+        self.many = base.partition("-")[0] in MANY_STEPS_A_CALL
+        self.lower = base.rpartition("-")[2] in LOWER
         env = environment(threads, peer, tcmalloc() if variant.endswith("+tcm") else None)
         cpus = ",".join(map(str, start_cpus))
         command = ["taskset", "-c", cpus, python, "-m", "peers.worker", peer, base, net, str(threads)]
@@ -168,6 +172,7 @@ def measure(net, args, timing_cpus):
             "check": w.check,
             "same_work": same,
             "many_steps_a_call": w.many,
+            "lower_precision": w.lower,
         }
     report(net, rows)
     return rows
@@ -184,12 +189,13 @@ def report(net, rows):
             f"{'':16} {name:28} {r['median_us']:11.2f} {r['min_us']:11.2f} {r['spread']:6.0%} {r['rows_per_s']:11.0f}  "
             f"{check}{note}"
         )
-    honest = {n: r["median_us"] for n, r in rows.items() if r["same_work"]}
-    ours = [v for n, v in honest.items() if n.startswith("fastnn")]
-    others = {n: v for n, v in honest.items() if not n.startswith("fastnn")}
-    if ours and others:
-        best = min(others, key=others.get)
-        print(f"{'':16} best peer / fastnn = {others[best] / min(ours):.2f} ({best})")
+    for lower, what in ((False, "best peer / fastnn"), (True, "lower precision: best peer / fastnn")):
+        honest = {n: r["median_us"] for n, r in rows.items() if r["same_work"] and r["lower_precision"] == lower}
+        ours = [v for n, v in honest.items() if n.startswith("fastnn")]
+        others = {n: v for n, v in honest.items() if not n.startswith("fastnn")}
+        if ours and others:
+            best = min(others, key=others.get)
+            print(f"{'':16} {what} = {others[best] / min(ours):.2f} ({best})")
     sys.stdout.flush()
 
 

@@ -23,9 +23,15 @@ _PRODUCTS = {1: "one bfloat16 product", 2: "three bfloat16 products", 3: "six bf
 _LEAST = {1: 32, 2: 64, 3: 128}
 #: (bit, operand): which operands of a product are stored as bfloat16
 _HALF = ((4, 0), (1, 1), (2, 2), (8, 5))
-#: kernel -> where its parameters say of how many parts products are; whether on tiles stands behind, and then the bits
-#: of the operands that are stored as bfloat16
-_SLOTS = {"matmul_nn": 18, "matmul_nt": 18, "matmul_tn": 18}
+#: kernel -> (where its parameters say of how many parts products are; which parameters are the product's sides besides
+#: the batch's). Whether on tiles stands behind, and then the bits of the operands that are stored as bfloat16. Who emits
+#: a convolution decides itself: it has other algorithms to weigh.
+_SLOTS = {
+    **dict.fromkeys(("matmul_nn", "matmul_nt", "matmul_tn"), (18, (1, 2))),
+    **dict.fromkeys(("conv2d", "conv2d_parts"), (33, ())),
+    "sequence_weight_grad": (7, (1, 2)),
+    **dict.fromkeys([cell + way for cell in ("simple_rnn", "lstm", "gru") for way in ("", "_grad")], (10, (2,))),
+}
 
 
 def check(level, where):
@@ -49,6 +55,12 @@ def choose(level):
     return (1, False) if parts == 1 and units["vectors"] else (0, False)
 
 
+@functools.cache
+def on_vectors(level):
+    """`choose` where tiles are not made use of: in the products of recurrences, a few rows at a time."""
+    return int(PARTS[level] == 1 and _core.bfloat16_units()["vectors"]), False
+
+
 def describe(level):
     """What runs at this level, in words."""
     parts, tiled = choose(level)
@@ -63,17 +75,27 @@ def describe(level):
 def adjust(kernel, ints, level, operands=()):
     """A product kernel's parameters with the level's in them, and which operands are bfloat16; those of others, and of
     products that are too small whatever the batch, as they are."""
-    at = _SLOTS.get(kernel) if level != "highest" else None
-    parts, tiled = choose(level) if at else (0, False)
-    if not parts:
+    _, sides = _SLOTS.get(kernel, (0, ()))
+    if level == "highest" or not sides:
         return ints
+    if len(sides) == 1:  # recurrences
+        return put(kernel, ints, *(on_vectors(level) if ints[sides[0]] >= _LEAST[1] else (0, False)))
     half = sum(bit for bit, j in _HALF if j < len(operands) and getattr(operands[j], "dtype", None) == "bfloat16")
-    if not half and min(ints[1:3]) < _LEAST[parts]:
-        return ints
-    return (*ints, *[0] * (at - len(ints)), parts, int(tiled), half)
+    return put(kernel, ints, *(choose(level) if half else pays(level, *(ints[j] for j in sides))), half)
+
+
+def pays(level, *sides):
+    """`choose`, but float32's (0, False) where one of the sides that are not the batch's is too small to gain."""
+    parts, tiled = choose(level)
+    return (parts, tiled) if parts and min(sides) >= _LEAST[parts] else (0, False)
+
+
+def put(kernel, ints, parts, tiled, half=0):
+    """A kernel's parameters with these in their slots."""
+    return (*ints, *[0] * (_SLOTS[kernel][0] - len(ints)), parts, int(tiled), half) if parts else ints
 
 
 def of(kernel, ints):
     """(parts, on tiles) that a record's parameters ask for."""
-    at = _SLOTS.get(kernel)
+    at, _ = _SLOTS.get(kernel, (0, ()))
     return (ints[at], bool(ints[at + 1])) if at and len(ints) > at + 1 else (0, False)

@@ -8,6 +8,7 @@ import pytest
 
 import fastnn
 from fastnn import _core, config, layers, precision
+from fastnn.kernels.convolution import conv2d, conv2d_grad_input, conv2d_grad_kernel
 from fastnn.kernels.matmul import ACTIVATIONS, matmul
 
 LEVELS = tuple(precision.PARTS)
@@ -123,6 +124,153 @@ def test_the_same_bits_for_any_number_of_threads(level, form, threads):
         threads(n)
         results.append(matmul(*given, **how, precision=level))
     assert all(np.array_equal(results[0], c) for c in results[1:])
+
+
+# ---- convolutions ----
+
+#: images, size, channels, filters, kernel, stride, padding, dilation, groups
+CONVOLUTIONS = [
+    (2, 9, 32, 32, 3, 1, "same", 1, 1),  # Winograd's where nothing has tiles
+    (3, 10, 33, 65, 3, 1, "valid", 1, 1),
+    (3, 13, 64, 48, 1, 1, "valid", 1, 1),
+    (2, 8, 32, 64, 1, 2, "same", 1, 1),
+    (2, 9, 48, 40, 3, 2, "same", 1, 1),
+    (1, 7, 130, 300, 3, 2, "valid", 1, 1),
+    (2, 11, 64, 128, 5, 1, "same", 1, 1),
+    (2, 10, 128, 128, 3, 1, "same", 2, 2),
+    (3, 5, 16, 31, 3, 1, "same", 1, 1),  # too small to gain
+]
+
+
+def convolution(n, size, ci, co, k, stride, padding, dilation, groups, seed=0):
+    rng = np.random.default_rng(seed)
+    x, w = rng.standard_normal((n, size, size, ci)), rng.standard_normal((k, k, ci // groups, co))
+    return x, w, {"strides": stride, "padding": padding, "dilation_rate": dilation, "groups": groups}
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("sizes", CONVOLUTIONS)
+def test_convolutions_and_their_gradients(level, sizes):
+    x, w, how = convolution(*sizes)
+    dy = np.random.default_rng(1).standard_normal(conv2d(x, w, **how).shape)
+    x32, w32, dy32 = (v.astype(np.float32) for v in (x, w, dy))
+    for low, call, a, b in (
+        (conv2d(x32, w32, precision=level, **how), conv2d, (x32, w32), ()),
+        (conv2d_grad_input(dy32, w32, x.shape, precision=level, **how), conv2d_grad_input, (dy32, w32), (x.shape,)),
+        (conv2d_grad_kernel(x32, dy32, w.shape[:2], precision=level, **how)[0], conv2d_grad_kernel, (x32, dy32),
+         (w.shape[:2],)),
+    ):  # fmt: skip
+        exact, terms = (call(*(f(v.astype(np.float64)) for v in a), *b, **how) for f in (lambda v: v, abs))
+        if call is conv2d_grad_kernel:
+            exact, terms = exact[0], terms[0]
+        error = (low - exact) / terms.max()  # an error of Winograd's is one of the tile
+        assert abs(error).max() <= MOST[level] + rounding(x.size // 2)
+        assert np.sqrt((error**2).mean()) <= RMS[level] + 1e-7
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_what_rides_along_with_convolutions(level, rng):
+    x, w, how = (v.astype(np.float32) if isinstance(v, np.ndarray) else v for v in convolution(*CONVOLUTIONS[4]))
+    bias = rng.standard_normal(w.shape[3]).astype(np.float32)
+    plain = conv2d(x, w, precision=level, **how)
+    assert np.allclose(conv2d(x, w, bias, activation="tanh", precision=level, **how), np.tanh(plain + bias), atol=2e-5)
+    dy = rng.standard_normal(plain.shape).astype(np.float32)
+    _, db = conv2d_grad_kernel(x, dy, w.shape[:2], precision=level, **how)
+    assert np.allclose(db, dy.sum((0, 1, 2), dtype=np.float64), atol=1e-4)
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_infinities_and_nan_in_convolutions(level):
+    x, w, how = (v.astype(np.float32) if isinstance(v, np.ndarray) else v for v in convolution(*CONVOLUTIONS[4]))
+    x[0, 3, 4, 5], x[1, 6, 2, 7] = np.inf, np.nan
+    wanted, c = (conv2d(x, w, **how, **more) for more in ({"algorithm": "im2col"}, {"precision": level}))
+    for kind in (np.isnan, np.isposinf, np.isneginf):
+        assert np.array_equal(kind(c), kind(wanted))
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("sizes", [CONVOLUTIONS[0], CONVOLUTIONS[4]])
+def test_convolutions_have_the_same_bits_for_any_number_of_threads(level, sizes, threads):
+    x, w, how = (v.astype(np.float32) if isinstance(v, np.ndarray) else v for v in convolution(5, *sizes[1:]))
+    dy = conv2d(x, w, **how)
+    results = []
+    for n in (1, 2, 3, 8):
+        threads(n)
+        results.append((
+            conv2d(x, w, precision=level, **how),
+            conv2d_grad_input(dy, w, x.shape, precision=level, **how),
+            *conv2d_grad_kernel(x, dy, w.shape[:2], precision=level, **how),
+        ))  # fmt: skip
+    assert all(np.array_equal(a, b) for other in results[1:] for a, b in zip(results[0], other, strict=True))
+
+
+@pytest.mark.skipif(not _core.bfloat16_units()["vectors"], reason="nothing here multiplies bfloat16")
+@pytest.mark.parametrize("sizes", CONVOLUTIONS)
+def test_large_convolutions_are_lowered(sizes):
+    x, w, how = (v.astype(np.float32) if isinstance(v, np.ndarray) else v for v in convolution(*sizes))
+    small = sizes is CONVOLUTIONS[-1]
+    assert np.array_equal(conv2d(x, w, precision="medium", **how), conv2d(x, w, **how)) == small
+
+
+def test_a_named_algorithm_is_float32():
+    x, w, how = (v.astype(np.float32) if isinstance(v, np.ndarray) else v for v in convolution(*CONVOLUTIONS[0]))
+    for name in ("im2col", "winograd"):
+        assert np.array_equal(
+            conv2d(x, w, algorithm=name, precision="medium", **how), conv2d(x, w, algorithm=name, **how)
+        )
+
+
+# ---- recurrences ----
+
+
+def recurrent_step(layer, level, units, steps=7):
+    """A prediction, and what one step of gradient descent changes."""
+    fastnn.utils.set_random_seed(1)
+    inputs = fastnn.Input((steps, 40))
+    model = fastnn.Model(inputs, layers.Dense(1)(layer(units)(inputs)))
+    model.compile(fastnn.optimizers.SGD(1.0), "mse", matmul_precision=level)
+    rng = np.random.default_rng(3)
+    x, y = rng.standard_normal((50, steps, 40)).astype(np.float32), rng.standard_normal((50, 1)).astype(np.float32)
+    before = [w.copy() for w in model.get_weights()]
+    predicted = model.predict(x, verbose=0)
+    model.train_on_batch(x, y)
+    return predicted, [b - a for a, b in zip(model.get_weights(), before, strict=True)]
+
+
+RECURRENT = {
+    "simple": layers.SimpleRNN,
+    "lstm": layers.LSTM,
+    "gru": layers.GRU,
+    "gru, reset before": lambda units: layers.GRU(units, reset_after=False),
+    "recurrent dropout": lambda units: layers.LSTM(units, recurrent_dropout=0.3, seed=1),
+    "bidirectional": lambda units: layers.Bidirectional(layers.GRU(units)),
+    "masked": lambda units: lambda x: layers.LSTM(units)(layers.Masking()(x)),
+}
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("units", [31, 32, 33, 64])
+@pytest.mark.parametrize("cell", RECURRENT)
+def test_recurrent_layers_are_near_float32(cell, units, level):
+    exact, wanted = recurrent_step(RECURRENT[cell], "highest", units)
+    predicted, gradients = recurrent_step(RECURRENT[cell], level, units)
+    bound = 2e-2 if level == "medium" else 2e-4
+    assert abs(predicted - exact).max() <= bound
+    for a, b in zip(wanted, gradients, strict=True):
+        assert abs(a - b).max() <= 2 * bound * abs(a).max()
+    if level == "medium" and units >= 32 and _core.bfloat16_units()["vectors"]:
+        assert not np.array_equal(predicted, exact)
+
+
+@pytest.mark.parametrize("cell", ["simple", "lstm", "gru", "gru, reset before"])
+def test_recurrent_layers_have_the_same_bits_for_any_number_of_threads(cell, threads):
+    results = []
+    for n in (1, 2, 3, 8):
+        threads(n)
+        results.append(recurrent_step(RECURRENT[cell], "medium", 48))
+    for predicted, gradients in results[1:]:
+        assert np.array_equal(predicted, results[0][0])
+        assert all(np.array_equal(a, b) for a, b in zip(gradients, results[0][1], strict=True))
 
 
 def test_float64_is_never_lowered():

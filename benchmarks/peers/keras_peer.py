@@ -58,7 +58,12 @@ def shortcut(x, filters, strides):
 class Fit:
     """Whole epochs by one call of fit, in the order of the data."""
 
+    precision = None  # of matrix products, fastnn's alone; or the policy mixed_bfloat16
+
     def __init__(self, w):
+        mixed = self.precision == "mixed_bfloat16"
+        if mixed:
+            keras.config.set_dtype_policy(self.precision)
         self.w, self.granule, self.model = w, w.batches, build(w)
         kind, rate = w.optimizer
         if kind == "adam":
@@ -67,7 +72,8 @@ class Fit:
             momentum = 0.9 if kind == "momentum" else 0.0
             optimizer = keras.optimizers.SGD(rate, momentum=momentum, weight_decay=w.decay or None)
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True) if w.loss == "softmax" else "mse"
-        self.model.compile(optimizer=optimizer, loss=loss)
+        level = {} if mixed or not self.precision else {"matmul_precision": self.precision}
+        self.model.compile(optimizer=optimizer, loss=loss, **level)
 
     def run(self, steps):
         w = self.w
@@ -117,7 +123,11 @@ class Predict(PredictOnBatch):
 def variants(w):
     if w.inference:
         return {"predict_on_batch": PredictOnBatch, "predict": Predict}
-    return {"fit": Fit, "train_on_batch": TrainOnBatch}
+    lower = {}
+    if NAME == "fastnn":
+        for level in ("medium", "high", "highest_split", "mixed_bfloat16"):
+            lower[f"fit-{level}"] = type("FitLower", (Fit,), {"precision": level})
+    return {"fit": Fit, "train_on_batch": TrainOnBatch, **lower}
 
 
 def threads(n):

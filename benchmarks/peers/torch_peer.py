@@ -177,6 +177,18 @@ class Compiled(Eager):
     compiled = True
 
 
+class Autocast(Eager):
+    """Products and convolutions in bfloat16."""
+
+    def run(self, steps):
+        with torch.autocast("cpu", torch.bfloat16, cache_enabled=False):
+            super().run(steps)
+
+
+class CompiledAutocast(Autocast):
+    compiled = True
+
+
 class CompiledStep(Eager):
     """Forward, backward and update as one compiled function; the parameters are changed in place."""
 
@@ -253,8 +265,10 @@ class CompiledInference(Trace):
 def variants(w):
     if w.inference:
         return {"trace": Trace, "eager": EagerInference, "compile": CompiledInference}
-    steps = {"eager": Eager, "compile": Compiled, "compile-step": CompiledStep}
-    return {"eager": Eager} if any(s[0] in ("rnn", "lstm", "gru") for s in w.stages) else steps
+    steps = {"eager": Eager, "autocast": Autocast}
+    if not any(s[0] in ("rnn", "lstm", "gru") for s in w.stages):
+        steps |= {"compile": Compiled, "compile-step": CompiledStep, "compile-autocast": CompiledAutocast}
+    return steps
 
 
 def threads(n):

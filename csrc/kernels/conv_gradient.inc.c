@@ -144,6 +144,8 @@ static size_t conv2d_parts_scratch(const fn_op *op, const fn_step *step)
     const conv c = conv_of(op);
     if (c.algorithm == CONV_WINOGRAD)
         return winograd_sum_elements(&c) * sizeof(real);
+    if (c.parts)
+        return (size_t)GEMM_K * (GEMM_COLUMNS * VL + GEMM_ROWS + VL) * sizeof(real);
     const conv_sum_block block = conv_sum_blocks(&c);
     const int64_t ld = c.vectors * VL;
     const int64_t rows = c.algorithm == CONV_POINTWISE ? CONV_SUM_PIXELS : block.rows * block.groups;
@@ -277,6 +279,12 @@ static void conv2d_parts(const fn_op *op, const fn_step *step, int64_t lo, int64
     for (int64_t j = lo; j < hi; j++) {
         const int64_t n0 = images * j / parts, n1 = images * (j + 1) / parts;
         real *dw = (real *)op->p[0] + j * (kernel + c.co);
+#ifdef FN_PAIRS
+        if (c.parts && c.algorithm != CONV_WINOGRAD) {
+            conv_rounded_sum(&c, op->p[2], n0, n1, dw, dw + kernel, scratch);
+            continue;
+        }
+#endif
         if (c.algorithm == CONV_WINOGRAD) {
             winograd_sum(&c, op->p[2], n0, n1, dw, dw + kernel, scratch);
         } else if (c.algorithm == CONV_POINTWISE) { /* the pixels of all images are one row */

@@ -18,6 +18,9 @@
  * the error against the sum of |x| |w| of the pixels of the tile is that of CONV_DIRECT (1 to 4 epsilon at most, 0.1 to
  * 0.25 in the mean). It is an error of the tile, though: a pixel among far larger ones has theirs, and an infinity or NaN
  * reaches all four pixels of the tile.
+ *
+ * With c->parts the operands of the products, V and U, are rounded to bfloat16 and multiplied in pairs: the error is
+ * 1.2 to 1.8 times, root mean square, that of rounding x and w.
  */
 
 enum {
@@ -55,7 +58,15 @@ static winograd winograd_of(const conv *c, int sums)
 static size_t winograd_elements(const conv *c, int sums)
 {
     const winograd w = winograd_of(c, sums);
-    return (size_t)(WINOGRAD_PLACES * (w.plane_in + w.plane_out) + c->iw * c->ci);
+    const int64_t pairs = sums ? c->ci * gemm_up(w.most, 2 * VL) * VL + gemm_up(w.most, 2) * w.ld_out
+                               : w.most * gemm_up(c->ci, 2 * VL) * VL;
+    return (size_t)(WINOGRAD_PLACES * (w.plane_in + w.plane_out) + c->iw * c->ci + (c->parts ? pairs : 0));
+}
+
+/* Elements of U. */
+static inline int64_t winograd_kernel_elements(const conv *c)
+{
+    return WINOGRAD_PLACES * (c->parts ? gemm_up(c->ci, 2) : c->ci) * gemm_up(c->co, VL) * VL;
 }
 
 /* ---- transforms: vectors run along channels ---- */
@@ -229,17 +240,102 @@ FN_INLINE void winograd_ask(winograd_span s, int64_t p, const int write)
         __builtin_prefetch(s.at + j, write, write ? 3 : 2);
 }
 
+/* ---- products of one place ---- */
+
+#ifdef FN_PAIRS
+/* C[m, whole vectors] (+)= A B of pairs: A has rows of lda, B one row of ldb for each of `pairs`. */
+static void winograd_pairs(real *c, int64_t ldc, const real *a, int64_t lda, const real *b, int64_t ldb, int64_t m,
+                           int64_t pairs, int add)
+{
+    const int64_t vectors = ldb / VL;
+    gemm_tile t = {.k = pairs, .lda = lda, .ldb = ldb, .ldc = ldc, .tail = VL, .whole = pairs, .add = add,
+                   .floor = -(real)FN_INFINITY};
+    for (int64_t at = 0; at < vectors;) {
+        const int nv = gemm_panel(vectors, at, 0), most = gemm_tile_rows[nv];
+        t.b = b + at * VL;
+        for (int64_t r = 0; r < m;) {
+            const int64_t left = m - r, n = left <= most ? left : gemm_up(left, gemm_up(left, most));
+            t.a = a + r * lda;
+            t.c = c + r * ldc + at * VL;
+            gemm_pair_tiles[nv][n](&t);
+            r += n;
+        }
+        at += nv;
+    }
+}
+#endif
+
+/* M = V U; `pairs` takes V's rounded copy. */
+static void winograd_product(const conv *c, const winograd *w, real *m, const real *v, const real *u, int64_t tiles,
+                             real *pairs)
+{
+    const int64_t vectors = w->ld_out / VL;
+#ifdef FN_PAIRS
+    if (c->parts) {
+        gemm_pack_rows(pairs, v, 0, w->ld_in, c->ci, tiles, 0, 0);
+        winograd_pairs(m, w->ld_out, pairs, gemm_up(c->ci, 2 * VL) * VL, u, w->ld_out, tiles, gemm_up(c->ci, 2), 0);
+        return;
+    }
+#endif
+    (void)pairs;
+    conv_tile t = {.k = c->ci, .inner = 1, .outer = 1, .lda = w->ld_in, .ldb = w->ld_out, .ldc = w->ld_out, .tail = VL,
+                   .floor = -(real)FN_INFINITY};
+    for (int64_t at = 0; at < vectors;) {
+        const int nv = gemm_panel(vectors, at, 0), most = gemm_tile_rows[nv];
+        t.b = u + at * VL;
+        for (int64_t r = 0; r < tiles;) {
+            const int64_t left = tiles - r, n = left <= most ? left : gemm_up(left, gemm_up(left, most));
+            t.a = v + r * w->ld_in;
+            t.c = m + r * w->ld_out + at * VL;
+            conv_tiles[nv][n](&t);
+            r += n;
+        }
+        at += nv;
+    }
+}
+
+/* M (+)= V^T D; `pairs` takes the rounded copies of both. */
+static void winograd_sum_product(const conv *c, const winograd *w, real *m, const real *v, const real *d, int64_t tiles,
+                                 int add, real *pairs)
+{
+    const int64_t vectors = w->ld_out / VL;
+#ifdef FN_PAIRS
+    if (c->parts) {
+        const int64_t lda = gemm_up(tiles, 2 * VL) * VL;
+        real *b = pairs + c->ci * lda;
+        gemm_pack_rows_transposed(pairs, lda, v, 0, w->ld_in, tiles, c->ci, 0, 0);
+        gemm_pack_pairs(b, d, 0, w->ld_out, tiles, w->ld_out, 0, 0);
+        winograd_pairs(m, w->ld_out, pairs, lda, b, w->ld_out, c->ci, gemm_up(tiles, 2), add);
+        return;
+    }
+#endif
+    (void)pairs;
+    conv_sum_tile t = {.pixels = tiles, .rows = 1, .lda = w->ld_in, .ldb = w->ld_out, .ldc = w->ld_out, .tail = VL,
+                       .add = add};
+    for (int64_t at = 0; at < vectors;) {
+        const int nv = gemm_panel(vectors, at, 0), most = gemm_tile_rows[nv];
+        t.b = d + at * VL;
+        for (int64_t l = 0; l < c->ci;) {
+            const int64_t left = c->ci - l, n = left <= most ? left : gemm_up(left, gemm_up(left, most));
+            t.a = v + l;
+            t.c = m + l * w->ld_out + at * VL;
+            conv_sums[nv][n](&t);
+            l += n;
+        }
+        at += nv;
+    }
+}
+
 /* ---- forward ---- */
 
 static void conv_winograd(const conv *c, int64_t n0, int64_t n1, real *scratch)
 {
     const winograd w = winograd_of(c, 0);
-    real *v = scratch, *m = v + WINOGRAD_PLACES * w.plane_in, *zeros = m + WINOGRAD_PLACES * w.plane_out;
+    real *v = scratch, *m = v + WINOGRAD_PLACES * w.plane_in, *pairs = m + WINOGRAD_PLACES * w.plane_out;
+    real *zeros = scratch + winograd_elements(c, 0) - c->iw * c->ci;
     memset(zeros, 0, (size_t)(c->iw * c->ci) * sizeof(real));
-    const int64_t total = (n1 - n0) * w.down * w.across, vectors = gemm_up(c->co, VL);
-    const int64_t ldu = vectors * VL, image = c->ih * c->iw * c->ci;
-    conv_tile t = {.k = c->ci, .inner = 1, .outer = 1, .lda = w.ld_in, .ldb = ldu, .ldc = w.ld_out, .tail = VL,
-                   .floor = -(real)FN_INFINITY};
+    const int64_t total = (n1 - n0) * w.down * w.across, image = c->ih * c->iw * c->ci;
+    const int64_t plane = winograd_kernel_elements(c) / WINOGRAD_PLACES;
     for (int64_t first = 0; first < total; first += w.most) {
         const int64_t tiles = gemm_min(w.most, total - first);
         winograd_in(c, &w, v, n0, first, tiles, zeros);
@@ -252,19 +348,7 @@ static void conv_winograd(const conv *c, int64_t n0, int64_t n1, real *scratch)
             winograd_ask(y, p, 1);
             if (c->s)
                 winograd_ask((winograd_span){c->s + (y.at - c->y), y.count}, p, 0);
-            const real *u = c->w + p * c->ci * ldu;
-            for (int64_t at = 0; at < vectors;) {
-                const int nv = gemm_panel(vectors, at, 0), most = gemm_tile_rows[nv];
-                t.b = u + at * VL;
-                for (int64_t r = 0; r < tiles;) {
-                    const int64_t left = tiles - r, n = left <= most ? left : gemm_up(left, gemm_up(left, most));
-                    t.a = v + p * w.plane_in + r * w.ld_in;
-                    t.c = m + p * w.plane_out + r * w.ld_out + at * VL;
-                    conv_tiles[nv][n](&t);
-                    r += n;
-                }
-                at += nv;
-            }
+            winograd_product(c, &w, m + p * w.plane_out, v + p * w.plane_in, c->w + p * plane, tiles, pairs);
         }
         winograd_out(c, &w, m, n0, first, tiles);
     }
@@ -330,19 +414,16 @@ static size_t winograd_sum_elements(const conv *c)
 static void winograd_sum(const conv *c, const real *dy, int64_t n0, int64_t n1, real *dw, real *db, real *scratch)
 {
     const winograd w = winograd_of(c, 1);
-    real *v = scratch, *d = v + WINOGRAD_PLACES * w.plane_in, *m = d + WINOGRAD_PLACES * w.plane_out;
-    real *zeros = m + WINOGRAD_PLACES * c->ci * w.ld_out;
+    real *v = scratch, *d = v + WINOGRAD_PLACES * w.plane_in, *pairs = d + WINOGRAD_PLACES * w.plane_out;
+    real *m = scratch + winograd_elements(c, 1), *zeros = m - c->iw * c->ci;
     memset(zeros, 0, (size_t)(c->iw * c->ci) * sizeof(real));
-    const int64_t total = (n1 - n0) * w.down * w.across, vectors = gemm_up(c->co, VL);
+    const int64_t total = (n1 - n0) * w.down * w.across, plane = c->ci * w.ld_out;
     const int64_t image = c->ih * c->iw * c->ci, image_dy = c->oh * c->ow * c->co;
-    conv_sum_tile t = {.rows = 1, .lda = w.ld_in, .ldb = w.ld_out, .ldc = w.ld_out, .tail = VL};
     for (int64_t first = 0; first < total; first += w.most) {
         const int64_t tiles = gemm_min(w.most, total - first);
         winograd_in(c, &w, v, n0, first, tiles, zeros);
         winograd_dy(c, &w, d, dy, n0, first, tiles);
         gemm_column_sums(db, d + 5 * w.plane_out, w.ld_out, tiles, c->co, first > 0); /* the tiles' sums */
-        t.pixels = tiles;
-        t.add = first > 0;
         const int64_t from = first + tiles, next = gemm_min(w.most, total - from);
         const winograd_span x = winograd_rows(&w, from, next, c->x + n0 * image, c->ih, c->iw * c->ci, image, 4,
                                               c->top);
@@ -350,21 +431,10 @@ static void winograd_sum(const conv *c, const real *dy, int64_t n0, int64_t n1, 
         for (int64_t p = 0; p < WINOGRAD_PLACES; p++) {
             winograd_ask(x, p, 0);
             winograd_ask(y, p, 0);
-            for (int64_t at = 0; at < vectors;) {
-                const int nv = gemm_panel(vectors, at, 0), most = gemm_tile_rows[nv];
-                t.b = d + p * w.plane_out + at * VL;
-                for (int64_t l = 0; l < c->ci;) {
-                    const int64_t left = c->ci - l, n = left <= most ? left : gemm_up(left, gemm_up(left, most));
-                    t.a = v + p * w.plane_in + l;
-                    t.c = m + (p * c->ci + l) * w.ld_out + at * VL;
-                    conv_sums[nv][n](&t);
-                    l += n;
-                }
-                at += nv;
-            }
+            winograd_sum_product(c, &w, m + p * plane, v + p * w.plane_in, d + p * w.plane_out, tiles, first > 0,
+                                 pairs);
         }
     }
-    const int64_t plane = c->ci * w.ld_out;
     for (int64_t l = 0; l < c->ci; l++)
         for (int64_t at = 0; at < c->co; at += VL) {
             const real *from = m + l * w.ld_out + at;
@@ -390,7 +460,7 @@ static void winograd_sum(const conv *c, const real *dy, int64_t n0, int64_t n1, 
  * CONV_WINOGRAD.
  *
  *   p  U[4][4][ci][whole vectors of co], w[3][3][ci][co]
- *   i  [0] 1 [1] ci [2] co
+ *   i  [0] 1 [1] ci [2] co [3] rows of two channels are rounded and joined to pairs, the last with zeros if ci is odd
  *   split  FN_SPLIT_BLOCKS: channels, WINOGRAD_CHANNELS at a time
  */
 enum { WINOGRAD_CHANNELS = 8 };
@@ -411,25 +481,40 @@ FN_INLINE void winograd_spread(vec *u, vec a, vec b, vec d)
     u[3] = d;
 }
 
+/* G g G^T of a vector of filters; taps are `tap` elements apart. */
+FN_INLINE void winograd_places(vec *places, const real *w, int64_t tap, int64_t lanes)
+{
+    vec g[3][4];
+#pragma GCC unroll 3
+    for (int j = 0; j < 3; j++, w += tap)
+        winograd_spread(g[j], vload_n(w, lanes), vload_n(w + 3 * tap, lanes), vload_n(w + 6 * tap, lanes));
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++)
+        winograd_spread(places + 4 * i, g[0][i], g[1][i], g[2][i]);
+}
+
 static void conv2d_winograd_kernel(const fn_op *op, const fn_step *step, int64_t lo, int64_t hi, void *scratch)
 {
     (void)step; (void)scratch;
-    const int64_t ci = op->i[1], co = op->i[2], ld = gemm_up(co, VL) * VL, plane = ci * ld, tap = ci * co;
-    for (int64_t l = lo * WINOGRAD_CHANNELS; l < gemm_min(hi * WINOGRAD_CHANNELS, ci); l++)
+    const int64_t ci = op->i[1], co = op->i[2], ld = gemm_up(co, VL) * VL, together = op->i[3] ? 2 : 1;
+    const int64_t plane = gemm_up(ci, together) * ld;
+    for (int64_t l = lo * WINOGRAD_CHANNELS; l < gemm_min(hi * WINOGRAD_CHANNELS, ci); l += together)
         for (int64_t at = 0; at < co; at += VL) {
             const real *w = (const real *)op->p[1] + l * co + at;
-            real *u = (real *)op->p[0] + l * ld + at;
+            real *u = (real *)op->p[0] + l / together * ld + at;
             const int64_t lanes = gemm_min(VL, co - at);
-            vec g[3][4];
-#pragma GCC unroll 3
-            for (int j = 0; j < 3; j++, w += tap)
-                winograd_spread(g[j], vload_n(w, lanes), vload_n(w + 3 * tap, lanes), vload_n(w + 6 * tap, lanes));
-#pragma GCC unroll 4
-            for (int i = 0; i < 4; i++) {
-                vec places[4];
-                winograd_spread(places, g[0][i], g[1][i], g[2][i]);
-                for (int j = 0; j < 4; j++, u += plane)
-                    vstore(u, places[j]);
+            vec places[WINOGRAD_PLACES];
+            winograd_places(places, w, ci * co, lanes);
+#ifdef FN_PAIRS
+            if (together == 2) {
+                vec next[WINOGRAD_PLACES] = {};
+                if (l + 1 < ci)
+                    winograd_places(next, w + co, ci * co, lanes);
+                for (int j = 0; j < WINOGRAD_PLACES; j++)
+                    places[j] = vpairs_join(places[j], next[j]);
             }
+#endif
+            for (int j = 0; j < WINOGRAD_PLACES; j++, u += plane)
+                vstore(u, places[j]);
         }
 }

@@ -16,6 +16,8 @@
  *      [13] dh [14] dw   [15] groups   [16] activation of y   [17] activation whose gradient is taken, of s
  *      [18] algorithm   [19] first element of y written in an image   [20] elements from a pixel of y to the next,
  *      [21] from a row to the next, [22] from an image to the next
+ *      [33] of conv2d and conv2d_parts: 1, 2, 3: by products of so many parts of bfloat16, with CONV_WINOGRAD of one
+ *      part on vectors, else CONV_IM2COL   [34] on tiles: as [18] and [19] of a matrix product
  *   f  [0] alpha of either activation
  *
  * Algorithms, in a file each:
@@ -37,6 +39,7 @@ typedef struct {
     int64_t ih, iw, ci, oh, ow, co, kh, kw, sh, sw, top, left, dh, dw, groups;
     int64_t y_first, y_pixel, y_row, y_image;
     int activation, gradient, algorithm;
+    int parts, tiled;
     real alpha;
     /* derived */
     int64_t cig, cog;              /* channels and filters of a group */
@@ -71,7 +74,8 @@ static conv conv_of(const fn_op *op)
         .ih = i[1], .iw = i[2], .ci = i[3], .oh = i[4], .ow = i[5], .co = i[6], .kh = i[7], .kw = i[8], .sh = i[9],
         .sw = i[10], .top = i[11], .left = i[12], .dh = i[13], .dw = i[14], .groups = i[15],
         .activation = (int)i[16], .gradient = (int)i[17], .algorithm = (int)i[18], .y_first = i[19], .y_pixel = i[20],
-        .y_row = i[21], .y_image = i[22], .alpha = (real)op->f[0], .spread = 1, .repeat = 1,
+        .y_row = i[21], .y_image = i[22], .parts = (int)i[33], .tiled = i[34] != 0,
+        .alpha = (real)op->f[0], .spread = 1, .repeat = 1,
     };
     c.cig = c.ci / c.groups;
     c.cog = c.co / c.groups;
@@ -163,6 +167,7 @@ static gemm conv_epilogue(const conv *c)
                   .gradient = c->gradient, .alpha = c->alpha};
 }
 
+#include "conv_bfloat16.inc.c"
 #include "conv_direct.inc.c"
 #include "conv_im2col.inc.c"
 #include "conv_depthwise.inc.c"
@@ -203,6 +208,12 @@ static void conv2d(const fn_op *op, const fn_step *step, int64_t lo, int64_t hi,
     fn_row_range(op, lo, hi, &n0, &n1);
     if (c.oh < 1 || c.ow < 1 || c.co < 1)
         return;
+#ifdef FN_PAIRS
+    if (c.parts && c.algorithm != CONV_WINOGRAD) {
+        conv_rounded(&c, n0, n1, scratch);
+        return;
+    }
+#endif
     switch (c.algorithm) {
     case CONV_POINTWISE: conv_pointwise(&c, n0, n1, scratch); break;
     case CONV_DIRECT:

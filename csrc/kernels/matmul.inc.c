@@ -50,7 +50,13 @@ enum {
 
 enum { GEMM_HALF_A = 1, GEMM_HALF_B = 2, GEMM_HALF_C = 4, GEMM_HALF_S = 8 };
 
-typedef struct {
+typedef struct gemm gemm;
+
+/* Copies elements [at, at + n) of lines [line, line + lines) of A, which lie ld apart in `to`: of rows of A, of columns
+ * where A is k-major. */
+typedef void gemm_fetch(const gemm *p, real *to, int64_t ld, int64_t line, int64_t lines, int64_t at, int64_t n);
+
+struct gemm {
     const real *a, *b, *bias, *s;
     real *c, *z, *sums;
     int64_t m, n, k, lda, ldb, ldc;
@@ -59,7 +65,12 @@ typedef struct {
     int parts, tiled; /* of bfloat16 that operands are split into, 0: none; on tiles */
     int half;         /* GEMM_HALF_*: operands that are stored as bfloat16 */
     real alpha;
-} gemm;
+    /* of products of parts: */
+    gemm_fetch *fetch; /* NULL, or what copies A where it does not lie as a matrix; knows `from` */
+    const void *from;
+    int64_t across, down, c_row, c_image; /* rows of C are pixels of images of down x across, in rows c_row and images
+                                           * c_image apart; 0: they are all ldc apart */
+};
 
 static inline int64_t gemm_min(int64_t a, int64_t b) { return a < b ? a : b; }
 static inline int64_t gemm_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
@@ -136,6 +147,14 @@ FN_INLINE vec gemm_derivative(int code, vec y, real alpha)
     }
 }
 
+/* Where row r of C (and of S and Z) begins. */
+static inline int64_t gemm_row_at(const gemm *p, int64_t r)
+{
+    if (p->across == 0)
+        return r * p->ldc;
+    return r / p->across / p->down * p->c_image + r / p->across % p->down * p->c_row + r % p->across * p->ldc;
+}
+
 /* What the tiles do not do themselves, on rows x columns of C at (row, column), just computed and in the first-level
  * cache. The bare products are in `product`; when that is NULL they are in C, with bias and the old C added. */
 static void gemm_finish(const gemm *p, int64_t row, int64_t rows, int64_t column, int64_t columns, const real *product,
@@ -143,7 +162,7 @@ static void gemm_finish(const gemm *p, int64_t row, int64_t rows, int64_t column
 {
     const int add = p->add || !first;
     for (int64_t r = 0; r < rows; r++) {
-        const int64_t at = (row + r) * p->ldc + column;
+        const int64_t at = gemm_row_at(p, row + r) + column;
         for (int64_t j = 0; j < columns; j += VL) {
             const int64_t n = gemm_min(VL, columns - j);
             vec x;

@@ -21,7 +21,8 @@
 enum {
     GEMM_PAIRS_K = 2 * GEMM_K, /* terms in one chain: as many bytes as GEMM_K of float32; a half for each of two parts */
     GEMM_PAIRS_K_3 = 128,      /* of three: fresh sums as often as that are what makes them better than float32 */
-    GEMM_TILED_ROWS = 64       /* rows of A copied at a time for tiles */
+    GEMM_TILED_ROWS = 64,      /* rows of A copied at a time for tiles */
+    GEMM_FETCHED = 8           /* rows of A fetched at a time: some stay in the first-level cache until they are copied */
 };
 
 /* ---- copies of A and B, rounded, as pairs along k; an odd last element is paired with zero ---- */
@@ -87,11 +88,10 @@ FN_INLINE void gemm_pack_rows(real *restrict to, const real *restrict a, int64_t
             vstore(to, gemm_load_pairs(a, at + l, k - l, part, half));
 }
 
-/* The same from a k-major A: a[at + l lda + i]. */
-FN_INLINE void gemm_pack_rows_transposed(real *restrict to, const real *restrict a, int64_t at, int64_t lda, int64_t k,
-                                         int64_t rows, int part, const int half)
+/* The same from a k-major A: a[at + l lda + i], into rows ld apart. */
+FN_INLINE void gemm_pack_rows_transposed(real *restrict to, int64_t ld, const real *restrict a, int64_t at, int64_t lda,
+                                         int64_t k, int64_t rows, int part, const int half)
 {
-    const int64_t ld = gemm_up(k, 2 * VL) * VL;
     for (int64_t l = 0; l < k; l += 2 * VL, at += 2 * VL * lda) /* rows of A are far apart: all of one's columns at once */
         for (int64_t i = 0; i < rows; i += VL) {
             const int64_t have = gemm_min(VL, rows - i), left = k - l;
@@ -133,11 +133,24 @@ static int64_t gemm_chain(const gemm *p, int64_t left)
 __attribute__((noinline)) static void gemm_pack_a_parts(const gemm *p, real *to, int64_t row, int64_t rows, int64_t k0,
                                                         int64_t k, int part)
 {
-    const int64_t at = p->k_major ? k0 * p->lda + row : row * p->lda + k0;
-    if (p->k_major && p->half & GEMM_HALF_A)
-        gemm_pack_rows_transposed(to, p->a, at, p->lda, k, rows, 0, 1);
+    const int64_t at = p->k_major ? k0 * p->lda + row : row * p->lda + k0, ld = gemm_up(k, 2 * VL) * VL;
+    real lines[GEMM_FETCHED * GEMM_PAIRS_K]; /* or 2 VL of GEMM_TILED_ROWS */
+    if (p->fetch && p->k_major)
+        for (int64_t l = 0; l < k; l += 2 * VL) {
+            const int64_t n = gemm_min(2 * VL, k - l);
+            p->fetch(p, lines, GEMM_TILED_ROWS, k0 + l, n, row, rows);
+            gemm_pack_rows_transposed(to + l / 2, ld, lines, 0, GEMM_TILED_ROWS, n, rows, part, 0);
+        }
+    else if (p->fetch)
+        for (int64_t i = 0; i < rows; i += GEMM_FETCHED) {
+            const int64_t n = gemm_min(GEMM_FETCHED, rows - i);
+            p->fetch(p, lines, k, row + i, n, k0, k);
+            gemm_pack_rows(to + i * ld, lines, 0, k, k, n, part, 0);
+        }
+    else if (p->k_major && p->half & GEMM_HALF_A)
+        gemm_pack_rows_transposed(to, ld, p->a, at, p->lda, k, rows, 0, 1);
     else if (p->k_major)
-        gemm_pack_rows_transposed(to, p->a, at, p->lda, k, rows, part, 0);
+        gemm_pack_rows_transposed(to, ld, p->a, at, p->lda, k, rows, part, 0);
     else if (p->half & GEMM_HALF_A)
         gemm_pack_rows(to, p->a, at, p->lda, k, rows, 0, 1);
     else
@@ -175,8 +188,8 @@ static void gemm_sum_b(const gemm *p, int64_t c0, int64_t c1, int64_t k0, int64_
 /* Rows [r0, r1) and columns [c0, c1) of C on vectors, by one part. */
 static void gemm_rounded_block(const gemm *p, int64_t r0, int64_t r1, int64_t c0, int64_t c1, real *scratch)
 {
-    const int gated = gemm_gated(p) && !(p->half & (GEMM_HALF_C | GEMM_HALF_S)), plain = gated || gemm_plain(p);
-    const int beside = (p->s && !gated) || p->half & GEMM_HALF_C;
+    const int gated = gemm_gated(p) && !(p->half & (GEMM_HALF_C | GEMM_HALF_S)) && p->across == 0;
+    const int plain = gated || gemm_plain(p), beside = (p->s && !gated) || p->half & GEMM_HALF_C || p->across > 0;
     const int64_t vectors = gemm_up(c1 - c0, VL);
     real *packed_a = scratch + GEMM_K * GEMM_COLUMNS * VL;
     real product[GEMM_TILE_VECS * VL];
@@ -287,14 +300,22 @@ static int gemm_all_finite(const real *product, int64_t rows, int64_t columns)
 static void gemm_redo(const gemm *p, real *product, int64_t row, int64_t rows, int64_t column, int64_t columns,
                       int64_t k0, int64_t k)
 {
-    for (int64_t r = 0; r < rows; r++)
+    real a[GEMM_PAIRS_K];
+    for (int64_t r = 0; r < rows; r++) {
+        for (int64_t l = 0; l < k; l++)
+            if (p->fetch == NULL)
+                a[l] = p->a[p->k_major ? (k0 + l) * p->lda + row + r : (row + r) * p->lda + k0 + l];
+            else if (p->k_major)
+                p->fetch(p, a + l, 1, k0 + l, 1, row + r, 1);
+        if (p->fetch && !p->k_major)
+            p->fetch(p, a, k, row + r, 1, k0, k);
         for (int64_t j = 0; j < columns; j++) {
             real sum = 0;
-            for (int64_t l = k0; l < k0 + k; l++)
-                sum += p->a[p->k_major ? l * p->lda + row + r : (row + r) * p->lda + l] *
-                       p->b[p->b_transposed ? (column + j) * p->ldb + l : l * p->ldb + column + j];
+            for (int64_t l = 0; l < k; l++)
+                sum += a[l] * p->b[p->b_transposed ? (column + j) * p->ldb + k0 + l : (k0 + l) * p->ldb + column + j];
             product[r * GEMM_TILED + j] = sum;
         }
+    }
 }
 
 /* Rows [r0, r1) and columns [c0, c1) of C on tiles. */

@@ -22,6 +22,7 @@
  *   i  [0] rows (samples; 1 when batched)  [1] time  [2] units  [3] activation  [4] recurrent activation
  *      [5] from the last step to the first  [6] y in the order of x  [7] output zeros where masked
  *      [8] write the last state over the first, p[9] and p[10]  [9] gru: reset after the product
+ *      [10] 1: the operands of products are rounded to bfloat16 where fn_cpu_pairs() says that vectors multiply them
  *   f  [0], [1] alpha of the activations
  *   split  FN_SPLIT_ROWS
  *
@@ -38,7 +39,7 @@
  *     sequence_weight_grad   dW = [A^T B, C^T D], sums = [sum of B, sum of D] over the rows
  *   p  dW[m, n + o], sums[n + o] or NULL, A[rows, m], B[rows, ldb] of which n columns, C[rows, m], D[rows, ldd]
  *   i  [0] rows (of a sample when batched)  [1] m  [2] n  [3] ldb  [4] o, or 0: no C and D  [5] ldd  [6] first column
- *      of D
+ *      of D   [7], [8] as [18], [19] of a matrix product: parts of bfloat16
  *   split  FN_SPLIT_BLOCKS: panels of columns
  */
 
@@ -63,7 +64,7 @@ typedef struct {
     int64_t time, units, ld;
     int activation, squash; /* codes */
     real alpha, squash_alpha;
-    int reverse, aligned, zeros, after;
+    int reverse, aligned, zeros, after, pairs;
     int64_t sample;         /* of row 0 */
     const real *mask, *drop;
     int64_t *start;         /* first step of each row that is not masked */
@@ -74,7 +75,7 @@ static inline rnn rnn_of(const fn_op *op, int mask, int drop)
     return (rnn){
         .op = op, .time = op->i[1], .units = op->i[2], .ld = rnn_ld(op->i[2]), .activation = (int)op->i[3],
         .squash = (int)op->i[4], .reverse = op->i[5] != 0, .aligned = op->i[6] != 0, .zeros = op->i[7] != 0,
-        .after = op->i[9] != 0, .alpha = (real)op->f[0], .squash_alpha = (real)op->f[1], .mask = op->p[mask],
+        .after = op->i[9] != 0, .pairs = op->i[10] != 0, .alpha = (real)op->f[0], .squash_alpha = (real)op->f[1], .mask = op->p[mask],
         .drop = op->p[drop],
     };
 }
@@ -145,8 +146,57 @@ typedef struct {
     real *in;         /* h times the factors: what is multiplied with U; h itself without factors */
     real *c;
     real *z, *rh;     /* gru with reset before: update gate and r h */
+    real *rounded;    /* for rnn_rows */
     int64_t s;        /* number of the step */
 } rnn_state;
+
+/* ---- products: of float32, or with p->pairs of pairs of bfloat16 ---- */
+
+/* Pairs from row to row of rounded rows of k elements: as rnn_ld, not all rows on one set of the cache. */
+static inline int64_t rnn_ld_pairs(int64_t k) { return (gemm_up(k, 2 * VL) + 1) * VL; }
+
+/* Terms of a product of k terms as tiles count them. */
+static inline int64_t rnn_terms(const rnn *p, int64_t k) { return p->pairs ? gemm_up(k, 2) : k; }
+
+/* Rows of k elements as tiles read them: themselves, or rounded copies in `to`; *ld from row to row. */
+static const real *rnn_rows(const rnn *p, real *to, const real *a, int64_t k, int64_t rows, int64_t *ld)
+{
+#ifdef FN_PAIRS
+    if (p->pairs) {
+        const int64_t into = rnn_ld_pairs(k);
+        for (int64_t r = 0; r < rows; r++)
+            for (int64_t l = 0; l < k; l += 2 * VL)
+                vstore(to + r * into + l / 2, gemm_load_pairs(a, r * *ld + l, k - l, 0, 0));
+        *ld = into;
+        return to;
+    }
+#endif
+    (void)p, (void)to, (void)k, (void)rows, (void)ld;
+    return a;
+}
+
+static inline void rnn_tile(const rnn *p, int width, int64_t rows, const gemm_tile *t)
+{
+#ifdef FN_PAIRS
+    if (p->pairs) {
+        gemm_pair_tiles[width][rows](t);
+        return;
+    }
+#endif
+    (void)p;
+    gemm_tiles[0][width][rows](t);
+}
+
+/* A vector of row l of a matrix, or of this row and the next as pairs, of which there are `k`. */
+FN_INLINE vec rnn_load_terms(const rnn *p, const real *b, int64_t l, int64_t ldb, int64_t k, int64_t n)
+{
+#ifdef FN_PAIRS
+    if (p->pairs)
+        return vpairs_join(vload_n(b + 2 * l * ldb, n), 2 * l + 1 < k ? vload_n(b + (2 * l + 1) * ldb, n) : (vec){});
+#endif
+    (void)p, (void)k;
+    return vload_n(b + l * ldb, n);
+}
 
 /* ---- forward ---- */
 
@@ -245,16 +295,16 @@ FN_INLINE void rnn_finish(const int kind, const int usual, const int stage, cons
 
 /* Columns of U in the order of their use: for each vector of units (for a simple cell: panel of vectors) one row of k
  * after the other, `parts` gates side by side from gate `gate` on. */
-static void rnn_pack(real *to, const real *u, int64_t units, int64_t ldu, int gate, int parts, int panels)
+static void rnn_pack(const rnn *p, real *to, const real *u, int64_t ldu, int gate, int parts, int panels)
 {
-    const int64_t vectors = gemm_up(units, VL);
+    const int64_t units = p->units, vectors = gemm_up(units, VL), terms = rnn_terms(p, units);
     for (int64_t v = 0; v < vectors;) {
         const int width = panels ? rnn_panel(vectors, v) : 1;
-        for (int64_t l = 0; l < units; l++)
+        for (int64_t l = 0; l < terms; l++)
             for (int g = 0; g < parts; g++)
                 for (int w = 0; w < width; w++, to += VL) {
                     const int64_t j = (v + w) * VL;
-                    vstore(to, vload_n(u + l * ldu + (gate + g) * units + j, gemm_min(VL, units - j)));
+                    vstore(to, rnn_load_terms(p, u + (gate + g) * units + j, l, ldu, units, gemm_min(VL, units - j)));
                 }
         v += width;
     }
@@ -265,7 +315,9 @@ static void rnn_pack(real *to, const real *u, int64_t units, int64_t ldu, int ga
 FN_INLINE void rnn_pass(const int kind, const int usual, const int stage, const int parts, const rnn *p,
                         const rnn_state *q, const real *a, const real *packed, const real *bias, int64_t rows)
 {
-    const int64_t vectors = gemm_up(p->units, VL);
+    const int64_t vectors = gemm_up(p->units, VL), terms = rnn_terms(p, p->units);
+    int64_t lda = p->ld;
+    a = rnn_rows(p, q->rounded, a, p->units, rows, &lda);
     real product[64 * VL]; /* rows of a tile times four vectors */
     for (int64_t v = 0; v < vectors;) {
         const int width = parts == 1 ? rnn_panel(vectors, v) : 1, wide = parts * width;
@@ -275,24 +327,24 @@ FN_INLINE void rnn_pass(const int kind, const int usual, const int stage, const 
             for (int w = 0; w < wide; w += RNN_PANEL) {
                 const int some = wide - w < RNN_PANEL ? wide - w : RNN_PANEL;
                 const gemm_tile t = {
-                    .a = a + r * p->ld, .b = packed + w * VL, .start = bias ? bias + v * parts * VL + w * VL : NULL,
-                    .c = product + w * VL, .k = p->units, .lda = p->ld, .ldb = wide * VL, .ldc = wide * VL,
-                    .tail = VL, .whole = p->units, .floor = -FN_INFINITY,
+                    .a = a + r * lda, .b = packed + w * VL, .start = bias ? bias + v * parts * VL + w * VL : NULL,
+                    .c = product + w * VL, .k = terms, .lda = lda, .ldb = wide * VL, .ldc = wide * VL,
+                    .tail = VL, .whole = terms, .floor = -FN_INFINITY,
                 };
-                gemm_tiles[0][some][n](&t);
+                rnn_tile(p, some, n, &t);
             }
             rnn_finish(kind, usual, stage, p, q, r, n, v * VL, width, product, wide * VL);
             r += n;
         }
-        packed += p->units * wide * VL;
+        packed += terms * wide * VL;
         v += width;
     }
 }
 
 static size_t rnn_forward_scratch(int64_t units, int gates)
 {
-    return (size_t)(rnn_padded(units) * (units + 1) * gates + 6 * RNN_ROWS * rnn_ld(units)) * sizeof(real) +
-           RNN_ROWS * sizeof(int64_t);
+    return (size_t)(rnn_padded(units) * (units + 1) * gates + RNN_ROWS * (6 * rnn_ld(units) + rnn_ld_pairs(units))) *
+               sizeof(real) + RNN_ROWS * sizeof(int64_t);
 }
 
 FN_INLINE void rnn_forward(const int kind, const int usual, const fn_op *op, int64_t r0, int64_t r1, real *scratch)
@@ -306,14 +358,14 @@ FN_INLINE void rnn_forward(const int kind, const int usual, const fn_op *op, int
     p.start = (int64_t *)scratch;
     real *at = (real *)(p.start + RNN_ROWS);
     rnn_state q = {.h = at, .h_next = at + block, .in = at + 2 * block, .c = at + 3 * block, .z = at + 4 * block,
-                   .rh = at + 5 * block};
-    real *packed = at + 6 * block, *second = packed + 2 * rnn_padded(units) * units;
+                   .rh = at + 5 * block, .rounded = at + 6 * block};
+    real *packed = q.rounded + RNN_ROWS * rnn_ld_pairs(units), *second = packed + 2 * rnn_padded(units) * units;
     real *bias = packed + gates * rnn_padded(units) * units;
     if (two_passes) {
-        rnn_pack(packed, u, units, ldu, 0, 2, 0);
-        rnn_pack(second, u, units, ldu, 2, 1, 1);
+        rnn_pack(&p, packed, u, ldu, 0, 2, 0);
+        rnn_pack(&p, second, u, ldu, 2, 1, 1);
     } else {
-        rnn_pack(packed, u, units, ldu, 0, gates, gates == 1);
+        rnn_pack(&p, packed, u, ldu, 0, gates, gates == 1);
     }
     if (kind == RNN_GRU && b)
         for (int64_t j = 0; j < units; j += VL)
@@ -378,6 +430,7 @@ typedef struct {
     real *a;         /* by the products with U: gates side by side */
     real *carry;     /* with factors: what reaches the state before without a product */
     real *dg, *dr;   /* gru with reset before: by its third product, and what comes back through it */
+    real *rounded;   /* for rnn_rows */
     int64_t lda, s;
 } rnn_back;
 
@@ -482,41 +535,49 @@ FN_INLINE void rnn_back_cells(const int kind, const int usual, const int stage, 
 
 /* c[rows, units] = (c +) a[rows, k] B, B packed panel by panel. */
 static void rnn_product(const rnn *p, real *c, const real *a, int64_t lda, int64_t k, const real *packed, int64_t rows,
-                        int add)
+                        int add, real *rounded)
 {
-    const int64_t vectors = gemm_up(p->units, VL);
+    const int64_t vectors = gemm_up(p->units, VL), terms = rnn_terms(p, k);
+    a = rnn_rows(p, rounded, a, k, rows, &lda);
     for (int64_t v = 0; v < vectors;) {
         const int width = rnn_panel(vectors, v), most = gemm_tile_rows[width];
         for (int64_t r = 0; r < rows;) {
             const int64_t n = rows - r <= most ? rows - r : gemm_up(rows - r, gemm_up(rows - r, most));
             const gemm_tile t = {
-                .a = a + r * lda, .b = packed, .c = c + r * p->ld + v * VL, .k = k, .lda = lda, .ldb = width * VL,
-                .ldc = p->ld, .tail = VL, .whole = k, .add = add, .floor = -FN_INFINITY,
+                .a = a + r * lda, .b = packed, .c = c + r * p->ld + v * VL, .k = terms, .lda = lda, .ldb = width * VL,
+                .ldc = p->ld, .tail = VL, .whole = terms, .add = add, .floor = -FN_INFINITY,
             };
-            gemm_tiles[0][width][n](&t);
+            rnn_tile(p, width, n, &t);
             r += n;
         }
-        packed += k * width * VL;
+        packed += terms * width * VL;
         v += width;
     }
 }
 
 /* Gates [gate, gate + parts) of U transposed, in panels. */
-static void rnn_pack_transposed(real *to, const real *u, int64_t units, int64_t ldu, int gate, int parts)
+static void rnn_pack_transposed(const rnn *p, real *to, const real *u, int64_t ldu, int gate, int parts)
 {
-    const int64_t vectors = gemm_up(units, VL), k = parts * units;
+    const int64_t units = p->units, vectors = gemm_up(units, VL), k = parts * units;
     for (int64_t v = 0; v < vectors;) {
         const int width = rnn_panel(vectors, v);
-        gemm_pack_transposed(to, u + v * VL * ldu + gate * units, ldu, k, gemm_min(width * VL, units - v * VL));
-        to += k * width * VL;
+        const int64_t at = v * VL * ldu + gate * units, columns = gemm_min(width * VL, units - v * VL);
+#ifdef FN_PAIRS
+        if (p->pairs)
+            gemm_pack_pairs_transposed(to, u, at, ldu, k, columns, 0);
+        else
+#endif
+            gemm_pack_transposed(to, u + at, ldu, k, columns);
+        to += rnn_terms(p, k) * width * VL;
         v += width;
     }
 }
 
 static size_t rnn_backward_scratch(int64_t units, int gates)
 {
-    return (size_t)(rnn_padded(units) * units * gates + RNN_ROWS * (5 * rnn_ld(units) + rnn_ld(gates * units))) *
-               sizeof(real) + RNN_ROWS * sizeof(int64_t);
+    const int64_t row = 5 * rnn_ld(units) + rnn_ld(gates * units) + rnn_ld_pairs(gates * units);
+    return (size_t)(rnn_padded(units) * (units + 1) * gates + RNN_ROWS * row) * sizeof(real) +
+           RNN_ROWS * sizeof(int64_t);
 }
 
 FN_INLINE void rnn_backward(const int kind, const int usual, const fn_op *op, int64_t r0, int64_t r1, real *scratch)
@@ -530,10 +591,12 @@ FN_INLINE void rnn_backward(const int kind, const int usual, const fn_op *op, in
     real *at = (real *)(p.start + RNN_ROWS);
     rnn_back q = {.dh = at, .dc = at + block, .carry = at + 2 * block, .dg = at + 3 * block, .dr = at + 4 * block,
                   .a = at + 5 * block, .lda = rnn_ld(gates * units)};
-    real *packed = q.a + RNN_ROWS * q.lda, *second = packed + parts * rnn_padded(units) * units;
-    rnn_pack_transposed(packed, op->p[7], units, ldu, 0, parts);
+    q.rounded = q.a + RNN_ROWS * q.lda;
+    real *packed = q.rounded + RNN_ROWS * rnn_ld_pairs(gates * units);
+    real *second = packed + parts * rnn_padded(units) * units;
+    rnn_pack_transposed(&p, packed, op->p[7], ldu, 0, parts);
     if (two_passes)
-        rnn_pack_transposed(second, op->p[7], units, ldu, 2, 1);
+        rnn_pack_transposed(&p, second, op->p[7], ldu, 2, 1);
     /* what goes past the products is nothing in most cells: then the product is stored, not added */
     const int add = !p.drop && (kind == RNN_GRU || p.mask);
 
@@ -548,11 +611,11 @@ FN_INLINE void rnn_backward(const int kind, const int usual, const fn_op *op, in
         for (q.s = p.time - 1; q.s >= 0; q.s--) {
             rnn_back_cells(kind, usual, two_passes ? 0 : 2, &p, &q, rows);
             if (two_passes) {
-                rnn_product(&p, q.dr, q.dg, p.ld, units, second, rows, 0);
+                rnn_product(&p, q.dr, q.dg, p.ld, units, second, rows, 0, q.rounded);
                 rnn_back_cells(kind, usual, 1, &p, &q, rows);
             }
             if (q.s > 0 || op->p[2])
-                rnn_product(&p, q.dh, q.a, q.lda, parts * units, packed, rows, add);
+                rnn_product(&p, q.dh, q.a, q.lda, parts * units, packed, rows, add, q.rounded);
             if (p.drop)
                 for (int64_t r = 0; r < rows; r++)
                     for (int64_t j = 0; j < units; j += VL) {
@@ -607,9 +670,13 @@ static void rnn_weight_products(const fn_op *op, const fn_step *step, gemm *two)
     const int64_t rows = fn_rows(op, step), m = op->i[1], n = op->i[2], ldc = n + op->i[4];
     real *dw = op->p[0], *sums = op->p[1];
     two[0] = (gemm){.c = dw, .a = op->p[2], .b = op->p[3], .sums = sums, .m = m, .n = n, .k = rows, .lda = m,
-                    .ldb = op->i[3], .ldc = ldc};
-    two[1] = (gemm){.c = dw + n, .a = op->p[4], .sums = sums ? sums + n : NULL, .m = m, .n = op->i[4], .k = rows,
-                    .lda = m, .ldb = op->i[5], .ldc = ldc};
+                    .ldb = op->i[3], .ldc = ldc, .k_major = 1, .parts = (int)op->i[7], .tiled = op->i[8] != 0};
+    two[1] = two[0];
+    two[1].c += n;
+    two[1].a = op->p[4];
+    two[1].sums = sums ? sums + n : NULL;
+    two[1].n = op->i[4];
+    two[1].ldb = op->i[5];
     if (two[1].n > 0)
         two[1].b = (const real *)op->p[5] + op->i[6];
 }
@@ -625,7 +692,8 @@ static int64_t sequence_weight_grad_tasks(const fn_op *op, const fn_step *step)
 
 static size_t sequence_weight_grad_scratch(const fn_op *op, const fn_step *step)
 {
-    (void)step;
+    if (op->i[7])
+        return gemm_scratch(op, step);
     return (size_t)RNN_DEPTH * (size_t)(op->i[1] + VL + RNN_PANEL * VL) * sizeof(real);
 }
 
@@ -652,6 +720,14 @@ static void rnn_pack_strips(const gemm *p, real *to, int64_t k0, int64_t depth, 
 /* Panels [v0, v1) of C = A^T B and of the sums. */
 static void rnn_weight_panels(const gemm *p, int64_t v0, int64_t v1, real *scratch)
 {
+#ifdef FN_PAIRS
+    if (p->parts) {
+        const int64_t vectors = gemm_up(p->n, VL);
+        for (v0 *= RNN_PANEL, v1 = gemm_min(v1 * RNN_PANEL, vectors); v0 < v1; v0 += GEMM_COLUMNS)
+            gemm_block(p, 0, p->m, v0, gemm_min(v1, v0 + GEMM_COLUMNS), scratch);
+        return;
+    }
+#endif
     real *const strips = scratch, *const panel = scratch + RNN_DEPTH * (p->m + VL);
     const int most = gemm_tile_rows[RNN_PANEL];
     const int64_t vectors = gemm_up(p->n, VL);

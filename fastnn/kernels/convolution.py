@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastnn import _core
+from fastnn import precision as levels
 from fastnn.kernels import _check
 from fastnn.kernels.matmul import _ALPHA, ACTIVATIONS
 
@@ -25,6 +26,7 @@ SCATTER = "scatter"
 _IM2COL, _POINTWISE, _DIRECT, _SMALL, _DEPTHWISE, _WINOGRAD = 1, 2, 3, 4, 5, 6
 _PLANAR = 7  # of conv2d_max_pool alone
 _TRANSFORM = 80
+_LEAST_WINOGRAD = 32  # channels and filters from which rounding Winograd's operands gains
 _NS_PER_FLOP = 0.012  # one thread, float32
 _WIDTHS = _core.cpu()["vector_width"]  # asked once: CPUID takes tens of us in a virtual machine
 
@@ -186,6 +188,18 @@ def usable(where, g, algorithm, float64):
     return code
 
 
+def in_parts(g, algorithm, level, dtype):
+    """(algorithm, parts, on tiles) of a convolution at a level of precision, where `algorithm` is what float32 would
+    take; parts 0 is float32."""
+    if level == "highest" or str(dtype) != "float32" or g.kh * g.kw == 0 or algorithm == _DEPTHWISE:
+        return algorithm, 0, False
+    if algorithm == _WINOGRAD and not levels.choose(level)[1]:  # fewer multiplications, then in pairs
+        parts, tiled = levels.on_vectors(level) if min(g.ci, g.co) >= _LEAST_WINOGRAD else (0, False)
+        return algorithm, parts, tiled
+    parts, tiled = levels.pays(level, g.kh * g.kw * g.ci // g.groups, g.co // g.groups)
+    return _IM2COL if parts else algorithm, parts, tiled
+
+
 # ---- which kernels an operation is ----
 
 
@@ -195,22 +209,32 @@ def ints_of(images, g, activation, gradient, algorithm, place=None):
     return (images, *g, activation, gradient, algorithm, *place)
 
 
-def _kernel_of(run, temporary, w, g, algorithm, dtype):
+def _kernel_of(run, temporary, w, g, algorithm, dtype, parts):
     """The kernel as the algorithm takes it."""
     if algorithm != _WINOGRAD:
         return w
     lanes = _WIDTHS[str(dtype)]
-    u = temporary((16, g.ci, -(-g.co // lanes) * lanes), dtype)
-    run("conv2d_winograd_kernel", (u, w), (1, g.ci, g.co), (), cost=g.ci * g.co * 4.0, batched=False)
+    rows = -(-g.ci // 2) if parts else g.ci
+    u = temporary((16, rows, -(-g.co // lanes) * lanes), dtype)
+    run("conv2d_winograd_kernel", (u, w), (1, g.ci, g.co, parts), (), cost=g.ci * g.co * 4.0, batched=False)
     return u
 
 
+def _emit_conv(run, temporary, operands, images, g, algorithm, level, batched, dtype, activation=0, gradient=0,
+               alpha=0.0, place=None):  # fmt: skip
+    """conv2d with what it needs before: operands y, x, w, bias, s."""
+    y, x, w, *rest = operands
+    algorithm, parts, tiled = in_parts(g, algorithm, level, dtype)
+    w = _kernel_of(run, temporary, w, g, algorithm, dtype, parts)
+    ints = levels.put("conv2d", ints_of(images, g, activation, gradient, algorithm, place), parts, tiled)
+    run("conv2d", (y, x, w, *rest), ints, (alpha,), cost=g.cost * images, batched=batched)
+
+
 def emit_forward(run, temporary, y, x, w, bias, s, images, g, algorithm, batched, dtype, activation=0, gradient=0,
-                 alpha=0.0):  # fmt: skip
+                 alpha=0.0, level="highest"):  # fmt: skip
     """y = act((conv(x, w) + bias) * act'(s))."""
-    w = _kernel_of(run, temporary, w, g, algorithm, dtype)
-    run("conv2d", (y, x, w, bias, s), ints_of(images, g, activation, gradient, algorithm), (alpha,),
-        cost=g.cost * images, batched=batched)  # fmt: skip
+    _emit_conv(run, temporary, (y, x, w, bias, s), images, g, algorithm, level, batched, dtype, activation, gradient,
+               alpha)  # fmt: skip
 
 
 def phases(g):
@@ -243,7 +267,8 @@ def phases(g):
     return result
 
 
-def emit_grad_input(run, temporary, dx, dy, w, s, images, g, algorithm, batched, dtype, gradient=0, alpha=0.0):
+def emit_grad_input(run, temporary, dx, dy, w, s, images, g, algorithm, batched, dtype, gradient=0, alpha=0.0,
+                    level="highest"):  # fmt: skip
     """dx = the gradient of a convolution by its input, times act'(s). `algorithm` None: chosen for each phase."""
     if algorithm == SCATTER or (algorithm is None and g.groups == 1 and g.ci < _WIDTHS[str(dtype)] and g.co >= 8):
         k = g.kh * g.kw * g.ci
@@ -262,9 +287,8 @@ def emit_grad_input(run, temporary, dx, dy, w, s, images, g, algorithm, batched,
         spaced = place[1] != part.co  # pixels of dx that do not follow each other
         if part.kh == 0 or (spaced and code in (_POINTWISE, _SMALL)) or (code == _DEPTHWISE and part.groups != part.ci):
             code = _DIRECT
-        flipped = _kernel_of(run, temporary, flipped, part, code, dtype)
-        run("conv2d", (dx, dy, flipped, None, s), ints_of(images, part, 0, gradient, code, place), (alpha,),
-            cost=part.cost * images, batched=batched)  # fmt: skip
+        _emit_conv(run, temporary, (dx, dy, flipped, None, s), images, part, code, level, batched, dtype, 0, gradient,
+                   alpha, place)  # fmt: skip
 
 
 def parts_of(g):
@@ -274,12 +298,13 @@ def parts_of(g):
     return 16 if n <= 8192 else 8 if n <= 1 << 17 else 4
 
 
-def emit_grad_kernel(run, temporary, dw, db, x, dy, images, g, algorithm, batched, dtype):
+def emit_grad_kernel(run, temporary, dw, db, x, dy, images, g, algorithm, batched, dtype, level="highest"):
     """dw and db (or None): the gradients of a convolution by its kernel and its bias."""
     n, parts = math.prod(g.kernel_shape), parts_of(g)
     sums = temporary((parts, n + g.co), dtype)
-    run("conv2d_parts", (sums, x, dy), (*ints_of(images, g, 0, 0, algorithm), parts), (), cost=g.cost * images,
-        batched=batched)  # fmt: skip
+    algorithm, *how = in_parts(g, algorithm, level, dtype)
+    ints = levels.put("conv2d_parts", (*ints_of(images, g, 0, 0, algorithm), parts), *how)
+    run("conv2d_parts", (sums, x, dy), ints, (), cost=g.cost * images, batched=batched)
     run("conv2d_sum", (dw, db, sums), (images, n, g.co, parts), (), cost=n * parts * 0.1 / (16 if batched else 1),
         batched=batched)  # fmt: skip
 
@@ -381,6 +406,12 @@ def _runner(dtype):
     return run
 
 
+def _level(where, precision, algorithm):
+    """The level of products: algorithms asked for by name are float32's."""
+    levels.check(precision, where)
+    return "highest" if algorithm else precision
+
+
 def _common(where, x, w, x_shape, w_shape, strides, padding, dilation_rate, groups, dtype, algorithm):
     if len(x_shape) != 4 or len(w_shape) != 4:
         raise ValueError(
@@ -395,7 +426,7 @@ def _common(where, x, w, x_shape, w_shape, strides, padding, dilation_rate, grou
 
 
 def conv2d(x, w, bias=None, strides=1, padding="valid", dilation_rate=1, groups=1, activation=None, algorithm=None,
-           out=None):  # fmt: skip
+           out=None, precision="highest"):  # fmt: skip
     """act(convolution + bias): y[n, p, q, o] = sum over i, j, c of x[n, p s + i d, q s + j d, c] w[i, j, c, o].
 
     x              (n, rows, columns, channels)
@@ -422,15 +453,16 @@ def conv2d(x, w, bias=None, strides=1, padding="valid", dilation_rate=1, groups=
     out = _check.out(where, out, (len(x), g.oh, g.ow, g.co), dtype)
     _check.no_overlap(where, "out", out, x=x, w=w, bias=bias)
     emit_forward(_runner(dtype), np.empty, out, x, w, bias, None, len(x), g, code, False, dtype,
-                 ACTIVATIONS[activation], 0, _ALPHA.get(activation, 0.0))  # fmt: skip
+                 ACTIVATIONS[activation], 0, _ALPHA.get(activation, 0.0), _level(where, precision, algorithm))  # fmt: skip
     return out
 
 
 def conv2d_grad_input(
-    dy, w, input_shape, strides=1, padding="valid", dilation_rate=1, groups=1, algorithm=None, out=None
-):
+    dy, w, input_shape, strides=1, padding="valid", dilation_rate=1, groups=1, algorithm=None, out=None,
+    precision="highest"
+):  # fmt: skip
     """The gradient of `conv2d` by x, an array of `input_shape` (n, rows, columns, channels), from dy, that by y.
-    `algorithm` is one of `conv2d`'s (of the convolutions of dy that make it up) or "scatter"."""
+    `algorithm` is one of `conv2d`'s (of the convolutions of dy that make it up) or "scatter"; `precision` as there."""
     where = "conv2d_grad_input"
     dy, w = _check.array(where, "dy", dy), _check.array(where, "w", w)
     dtype = _check.same_dtype(where, dy=dy, w=w)
@@ -448,13 +480,15 @@ def conv2d_grad_input(
     code = ALGORITHMS.get(algorithm, algorithm)
     if code == _POINTWISE:
         usable(where, g, algorithm, False)
-    emit_grad_input(_runner(dtype), np.empty, out, dy, w, None, len(dy), g, code, False, str(dtype))
+    emit_grad_input(_runner(dtype), np.empty, out, dy, w, None, len(dy), g, code, False, str(dtype),
+                    level=_level(where, precision, algorithm))  # fmt: skip
     return out
 
 
 def conv2d_grad_kernel(x, dy, kernel_size, strides=1, padding="valid", dilation_rate=1, groups=1, algorithm=None,
-                       out=None, bias_out=None):  # fmt: skip
-    """(dw, db): the gradients of `conv2d` by its kernel, whose (rows, columns) are `kernel_size`, and by its bias."""
+                       out=None, bias_out=None, precision="highest"):  # fmt: skip
+    """(dw, db): the gradients of `conv2d` by its kernel, whose (rows, columns) are `kernel_size`, and by its bias;
+    `precision` as there."""
     where = "conv2d_grad_kernel"
     x, dy = _check.array(where, "x", x, ndim=4), _check.array(where, "dy", dy, ndim=4)
     dtype = _check.same_dtype(where, x=x, dy=dy)
@@ -469,5 +503,6 @@ def conv2d_grad_kernel(x, dy, kernel_size, strides=1, padding="valid", dilation_
         out[...] = 0
         bias_out[...] = 0
         return out, bias_out
-    emit_grad_kernel(_runner(dtype), np.empty, out, bias_out, x, dy, len(x), g, code, False, str(dtype))
+    emit_grad_kernel(_runner(dtype), np.empty, out, bias_out, x, dy, len(x), g, code, False, str(dtype),
+                     _level(where, precision, algorithm))  # fmt: skip
     return out, bias_out

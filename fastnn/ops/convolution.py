@@ -30,6 +30,10 @@ class _Convolution(Op):
         g = g.covered() if self.algorithm is None else g
         return g, cv.usable(self.name, g, self.algorithm, dtype == "float64")
 
+    def _level(self, b):
+        """The precision of products; algorithms asked for by name are float32's."""
+        return "highest" if self.algorithm else b.level
+
     def _expect(self, what, shape, expected):
         if tuple(shape[-len(expected) :]) != tuple(expected) or len(shape) != 1 + 3:
             raise ValueError(f"{self.name}: {what} must have shape (n, {', '.join(map(str, expected))}), got {shape}")
@@ -61,7 +65,7 @@ class Conv2D(_Convolution):
         activation, alpha = _code(self.activation)
         bias = ins[2] if self.bias else None
         cv.emit_forward(b.run, b.temporary, outs[0], ins[0], ins[1], bias, None, _images(ins[0].shape), g, code,
-                        is_batched(ins[0].shape), outs[0].dtype, activation, 0, alpha)  # fmt: skip
+                        is_batched(ins[0].shape), outs[0].dtype, activation, 0, alpha, self._level(b))  # fmt: skip
 
 
 @register
@@ -91,8 +95,8 @@ class Conv2DGradInput(_Convolution):
         code, alpha = _code(self.grad)
         algorithm = cv.ALGORITHMS.get(self.algorithm, self.algorithm)
         cv.emit_grad_input(b.run, b.temporary, outs[0], ins[0], ins[1], ins[2] if self.grad else None,
-                           _images(ins[0].shape), g, algorithm, is_batched(ins[0].shape), outs[0].dtype, code,
-                           alpha)  # fmt: skip
+                           _images(ins[0].shape), g, algorithm, is_batched(ins[0].shape), outs[0].dtype, code, alpha,
+                           self._level(b))  # fmt: skip
 
 
 @register
@@ -119,7 +123,7 @@ class Conv2DGradKernel(_Convolution):
         g, code = self._plan(outs[0].dtype)
         db = outs[1] if self.bias else None
         cv.emit_grad_kernel(b.run, b.temporary, outs[0], db, ins[0], ins[1], _images(ins[0].shape), g, code,
-                            is_batched(ins[0].shape), outs[0].dtype)  # fmt: skip
+                            is_batched(ins[0].shape), outs[0].dtype, self._level(b))  # fmt: skip
 
 
 @register
