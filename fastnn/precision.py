@@ -23,9 +23,9 @@ _PRODUCTS = {1: "one bfloat16 product", 2: "three bfloat16 products", 3: "six bf
 _LEAST = {1: 32, 2: 64, 3: 128}
 #: (bit, operand): which operands of a product are stored as bfloat16
 _HALF = ((4, 0), (1, 1), (2, 2), (8, 5))
-#: kernel -> (where its parameters say of how many parts products are; which parameters are the product's sides besides
-#: the batch's). Whether on tiles stands behind, and then the bits of the operands that are stored as bfloat16. Who emits
-#: a convolution decides itself: it has other algorithms to weigh.
+#: kernel -> (where its parameters say of how many parts products are, which parameters are the product's sides besides
+#: the batch's). Whether on tiles stands behind the first, then the bits of operands that are stored as bfloat16. Who
+#: emits a convolution decides itself: it has other algorithms to weigh.
 _SLOTS = {
     **dict.fromkeys(("matmul_nn", "matmul_nt", "matmul_tn"), (18, (1, 2))),
     **dict.fromkeys(("conv2d", "conv2d_parts"), (33, ())),

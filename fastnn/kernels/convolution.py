@@ -439,6 +439,7 @@ def conv2d(x, w, bias=None, strides=1, padding="valid", dilation_rate=1, groups=
                    the fastest. "winograd" (3x3, stride 1) rounds as much in the mean as the others, 0.1 to 0.25 epsilon
                    of the sum of |x| |w|, but spreads the error of a 2x2 tile of pixels, and a NaN, to all four
     out            the result, written and returned; a new array when None
+    precision      of the products: see `fastnn.config.set_matmul_precision`; an algorithm asked for by name is float32's
     """
     where = "conv2d"
     x, w = _check.array(where, "x", x), _check.array(where, "w", w)
@@ -452,8 +453,9 @@ def conv2d(x, w, bias=None, strides=1, padding="valid", dilation_rate=1, groups=
         raise ValueError(f"{where}: activation must be one of {', '.join(map(repr, ACTIVATIONS))}, got {activation!r}")
     out = _check.out(where, out, (len(x), g.oh, g.ow, g.co), dtype)
     _check.no_overlap(where, "out", out, x=x, w=w, bias=bias)
+    alpha, level = _ALPHA.get(activation, 0.0), _level(where, precision, algorithm)
     emit_forward(_runner(dtype), np.empty, out, x, w, bias, None, len(x), g, code, False, dtype,
-                 ACTIVATIONS[activation], 0, _ALPHA.get(activation, 0.0), _level(where, precision, algorithm))  # fmt: skip
+                 ACTIVATIONS[activation], 0, alpha, level)  # fmt: skip
     return out
 
 
