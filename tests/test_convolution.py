@@ -434,3 +434,18 @@ def test_network_learns():
     model.compile(fastnn.optimizers.Adam(0.01), "sparse_categorical_crossentropy", metrics=["accuracy"])
     history = model.fit(x, y, batch_size=32, epochs=20, verbose=0)
     assert history.history["accuracy"][-1] > 0.9
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("size, kernel, stride, before, after", [
+    (1, 1, 2, 1, 0), (1, 1, 3, 2, 2), (1, 2, 2, 1, 1), (2, 3, 3, 1, 1), (2, 1, 4, 0, 2), (3, 2, 4, 2, 1),
+    (5, 1, 2, 0, 0),
+])  # fmt: skip
+def test_the_gradient_by_the_image_writes_every_pixel(size, kernel, stride, before, after, dtype, rng):
+    """Strides longer than the kernel or the image step over pixels, whose gradient is 0."""
+    x, w = (rng.standard_normal(s).astype(dtype) for s in ((2, size, size, 17), (kernel, kernel, 17, 5)))
+    how = {"strides": stride, "padding": (before, before, after, after)}
+    y = cv.conv2d(x, w, **how)
+    dy = rng.standard_normal(y.shape).astype(dtype)
+    dx = cv.conv2d_grad_input(dy, w, x.shape, out=np.full_like(x, np.nan), **how)
+    assert np.isclose((y * dy).sum(), (dx * x).sum(), rtol=1e-4, atol=1e-3)

@@ -18,6 +18,7 @@
  *      [21] from a row to the next, [22] from an image to the next
  *      [33] of conv2d and conv2d_parts: 1, 2, 3: by products of so many parts of bfloat16, with CONV_WINOGRAD of one
  *      part on vectors, else CONV_IM2COL   [34] on tiles: as [18] and [19] of a matrix product
+ *      [35] of conv2d: elements of an image of Y that are set to zero before any is written; then Y is not S
  *   f  [0] alpha of either activation
  *
  * Algorithms, in a file each:
@@ -91,11 +92,9 @@ static conv conv_of(const fn_op *op)
     c.k = c.kh * c.inner * c.run;
     if (c.algorithm == CONV_DEPTHWISE)
         c.repeat = c.cog;
-    if (c.kh > 0 && c.kw > 0) {
-        c.height = (c.oh - 1) * c.sh + (c.kh - 1) * c.dh + 1;
-        c.width = (gemm_up(c.ow, c.spread) * c.spread - 1) * c.sw + (c.kw - 1) * c.dw + 1;
-        c.pad = c.top != 0 || c.left != 0 || c.height > c.ih || c.width > c.iw || c.repeat > 1;
-    }
+    c.height = (c.oh - 1) * c.sh + (c.kh - 1) * c.dh + 1;
+    c.width = (gemm_up(c.ow, c.spread) * c.spread - 1) * c.sw + (c.kw - 1) * c.dw + 1;
+    c.pad = c.top != 0 || c.left != 0 || c.height > c.ih || c.width > c.iw || c.repeat > 1;
     return c;
 }
 
@@ -195,6 +194,31 @@ static size_t conv2d_scratch(const fn_op *op, const fn_step *step)
     return (n + 4 * VL) * sizeof(real);
 }
 
+static void conv2d_images(const conv *c, int64_t n0, int64_t n1, real *scratch)
+{
+    if (c->oh < 1 || c->ow < 1 || c->co < 1)
+        return;
+#ifdef FN_PAIRS
+    if (c->parts && c->algorithm != CONV_WINOGRAD) {
+        conv_rounded(c, n0, n1, scratch);
+        return;
+    }
+#endif
+    switch (c->algorithm) {
+    case CONV_POINTWISE: conv_pointwise(c, n0, n1, scratch); break;
+    case CONV_DIRECT:
+    case CONV_SMALL: {
+        real *padded;
+        const real *packed = conv_direct_prepare(c, scratch, &padded);
+        conv_direct(c, n0, n1, packed, padded);
+        break;
+    }
+    case CONV_DEPTHWISE: conv_depthwise(c, n0, n1, scratch); break;
+    case CONV_WINOGRAD: conv_winograd(c, n0, n1, scratch); break;
+    default: conv_im2col(c, n0, n1, scratch);
+    }
+}
+
 static void conv2d(const fn_op *op, const fn_step *step, int64_t lo, int64_t hi, void *scratch)
 {
     (void)step;
@@ -206,27 +230,14 @@ static void conv2d(const fn_op *op, const fn_step *step, int64_t lo, int64_t hi,
     c.s = c.gradient ? op->p[4] : NULL;
     int64_t n0, n1;
     fn_row_range(op, lo, hi, &n0, &n1);
-    if (c.oh < 1 || c.ow < 1 || c.co < 1)
+    if (op->i[35]) { /* image by image, while it is in a cache */
+        for (int64_t n = n0; n < n1; n++) {
+            memset(c.y + n * c.y_image, 0, (size_t)op->i[35] * sizeof(real));
+            conv2d_images(&c, n, n + 1, scratch);
+        }
         return;
-#ifdef FN_PAIRS
-    if (c.parts && c.algorithm != CONV_WINOGRAD) {
-        conv_rounded(&c, n0, n1, scratch);
-        return;
     }
-#endif
-    switch (c.algorithm) {
-    case CONV_POINTWISE: conv_pointwise(&c, n0, n1, scratch); break;
-    case CONV_DIRECT:
-    case CONV_SMALL: {
-        real *padded;
-        const real *packed = conv_direct_prepare(&c, scratch, &padded);
-        conv_direct(&c, n0, n1, packed, padded);
-        break;
-    }
-    case CONV_DEPTHWISE: conv_depthwise(&c, n0, n1, scratch); break;
-    case CONV_WINOGRAD: conv_winograd(&c, n0, n1, scratch); break;
-    default: conv_im2col(&c, n0, n1, scratch);
-    }
+    conv2d_images(&c, n0, n1, scratch);
 }
 
 #define FN_CONVOLUTION_KERNELS(X)                                                       \

@@ -36,6 +36,8 @@ enum {
     GEMM_K = 2048 / sizeof(real),       /* terms in one chain */
     GEMM_COLUMNS = 1024 / FN_VBYTES,    /* vectors of a block of columns */
     GEMM_ROWS = 48,                     /* rows that use a panel of B in turn: a multiple of every tile's */
+    GEMM_RUNS = 128,                    /* rows of A up to this k end before the processor sees what comes next: */
+    GEMM_AHEAD = 12,                    /* they are asked for so many rows before their turn */
     GEMM_SHORT = 8,                     /* up to this k C is all the traffic: a few rows at a time */
     GEMM_TASK_ROWS = 8,
     GEMM_TALL = 256,                    /* rows that are worth a copy of all of B in each thread */
@@ -462,6 +464,14 @@ static void gemm_narrow(const gemm *p, int64_t r0, int64_t r1)
 
 #include "matmul_bfloat16.inc.c"
 
+/* Asks for rows of A. */
+static inline void gemm_ask_rows(const real *a, int64_t lda, int64_t k, int64_t rows)
+{
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t l = 0; l < k; l += 64 / (int64_t)sizeof(real))
+            __builtin_prefetch(a + r * lda + l, 0, 2);
+}
+
 /* Rows [r0, r1) and vectors of columns [v0, v1) of C; scratch holds gemm_scratch_elements. */
 static void gemm_block(const gemm *p, int64_t r0, int64_t r1, int64_t v0, int64_t v1, real *scratch)
 {
@@ -554,6 +564,8 @@ static void gemm_block(const gemm *p, int64_t r0, int64_t r1, int64_t v0, int64_
                 for (int64_t r = at; r < end;) {
                     const int64_t n = end - r <= most ? end - r : gemm_up(end - r, gemm_up(end - r, most));
                     t.a = p->k_major ? a + (r - at) : a + (r - at) * lda;
+                    if (v == 0 && !p->k_major && k <= GEMM_RUNS)
+                        gemm_ask_rows(t.a + GEMM_AHEAD * lda, lda, k, gemm_min(n, r1 - r - GEMM_AHEAD));
                     t.c = beside ? product : p->c + r * p->ldc + column;
                     t.gate = gated ? p->s + r * p->ldc + column : NULL;
                     gemm_tiles[p->k_major][nv][n](&t);

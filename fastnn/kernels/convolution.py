@@ -25,6 +25,7 @@ ALGORITHMS = {
 SCATTER = "scatter"
 _IM2COL, _POINTWISE, _DIRECT, _SMALL, _DEPTHWISE, _WINOGRAD = 1, 2, 3, 4, 5, 6
 _PLANAR = 7  # of conv2d_max_pool alone
+_CLEAR = 35  # place of a parameter of conv2d
 _TRANSFORM = 80
 _LEAST_WINOGRAD = 32  # channels and filters from which rounding Winograd's operands gains
 _NS_PER_FLOP = 0.012  # one thread, float32
@@ -158,7 +159,7 @@ def choose(g, float64=False):
         return _POINTWISE
     if g.plain_3x3 and _winograd_pays(g, float64):
         return _WINOGRAD
-    if g.groups == 1 and g.ow < 4 and g.kh > 0:
+    if g.groups == 1 and g.ow < 4:
         return _IM2COL
     if g.groups == 1 and g.dw == 1 and g.co % _WIDTHS["float64" if float64 else "float32"]:
         return _SMALL
@@ -191,7 +192,7 @@ def usable(where, g, algorithm, float64):
 def in_parts(g, algorithm, level, dtype):
     """(algorithm, parts, on tiles) of a convolution at a level of precision, where `algorithm` is what float32 would
     take; parts 0 is float32."""
-    if level == "highest" or str(dtype) != "float32" or g.kh * g.kw == 0 or algorithm == _DEPTHWISE:
+    if level == "highest" or str(dtype) != "float32" or algorithm == _DEPTHWISE:
         return algorithm, 0, False
     if algorithm == _WINOGRAD and not levels.choose(level)[1]:  # fewer multiplications, then in pairs
         parts, tiled = levels.on_vectors(level) if min(g.ci, g.co) >= _LEAST_WINOGRAD else (0, False)
@@ -209,6 +210,11 @@ def ints_of(images, g, activation, gradient, algorithm, place=None):
     return (images, *g, activation, gradient, algorithm, *place)
 
 
+def _cleared(ints, n):
+    """conv2d's ints, with n elements of each image of y becoming 0 first."""
+    return (*ints, *[0] * (_CLEAR - len(ints)), n)
+
+
 def _kernel_of(run, temporary, w, g, algorithm, dtype, parts):
     """The kernel as the algorithm takes it."""
     if algorithm != _WINOGRAD:
@@ -221,13 +227,15 @@ def _kernel_of(run, temporary, w, g, algorithm, dtype, parts):
 
 
 def _emit_conv(run, temporary, operands, images, g, algorithm, level, batched, dtype, activation=0, gradient=0,
-               alpha=0.0, place=None):  # fmt: skip
-    """conv2d with what it needs before: operands y, x, w, bias, s."""
+               alpha=0.0, place=None, clear=0):  # fmt: skip
+    """conv2d with what it needs before: operands y, x, w, bias, s. `clear` elements of each image of y become 0 before
+    any is written."""
     y, x, w, *rest = operands
     algorithm, parts, tiled = in_parts(g, algorithm, level, dtype)
     w = _kernel_of(run, temporary, w, g, algorithm, dtype, parts)
     ints = levels.put("conv2d", ints_of(images, g, activation, gradient, algorithm, place), parts, tiled)
-    run("conv2d", (y, x, w, *rest), ints, (alpha,), cost=g.cost * images, batched=batched)
+    run("conv2d", (y, x, w, *rest), _cleared(ints, clear) if clear else ints, (alpha,), cost=g.cost * images,
+        batched=batched)  # fmt: skip
 
 
 def emit_forward(run, temporary, y, x, w, bias, s, images, g, algorithm, batched, dtype, activation=0, gradient=0,
@@ -238,33 +246,30 @@ def emit_forward(run, temporary, y, x, w, bias, s, images, g, algorithm, batched
 
 
 def phases(g):
-    """The convolutions of dy that make up the gradient by the image: [(Geometry, taps, place)].
+    """The convolutions of dy that make up the gradient by the image, [(Geometry, taps, place)], and whether they write
+    every pixel: a stride may step over some.
 
     taps (ti, tj, i0, j0, si, sj) are conv2d_flip's ints; place is where in dx the pixels go.
     """
 
-    def along(size, out, kernel, stride, before, dilation):
+    def along(size, kernel, stride, before, dilation):
         if stride == 1:
             return [(size, kernel, 0, 1, 0, (kernel - 1) * dilation - before, dilation)]
         found = []
-        for r in range(min(stride, size)):
+        for r in range(min(stride, kernel)):
             first = (r - before) % stride  # first pixel that meets the taps r, r + stride, ...
-            if first >= size:
-                continue
-            taps = max(-(-(kernel - r) // stride), 0)
-            q0 = (first + before - r) // stride
-            found.append((-(-(size - first) // stride), taps, r, stride, first, taps - 1 - q0, 1))
+            if first < size:
+                taps, q0 = -(-(kernel - r) // stride), (first + before - r) // stride
+                found.append((-(-(size - first) // stride), taps, r, stride, first, taps - 1 - q0, 1))
         return found
 
     result = []
-    for rows, ti, i0, si, y0, top, dh in along(g.ih, g.oh, g.kh, g.sh, g.top, g.dh):
-        for columns, tj, j0, sj, x0, left, dw in along(g.iw, g.ow, g.kw, g.sw, g.left, g.dw):
-            none = ti == 0 or tj == 0
-            part = Geometry(g.oh, g.ow, g.co, rows, columns, g.ci, 0 if none else ti, 0 if none else tj, 1, 1,
-                            0 if none else top, 0 if none else left, dh, dw, g.groups)  # fmt: skip
+    for rows, ti, i0, si, y0, top, dh in along(g.ih, g.kh, g.sh, g.top, g.dh):
+        for columns, tj, j0, sj, x0, left, dw in along(g.iw, g.kw, g.sw, g.left, g.dw):
+            part = Geometry(g.oh, g.ow, g.co, rows, columns, g.ci, ti, tj, 1, 1, top, left, dh, dw, g.groups)
             place = ((y0 * g.iw + x0) * g.ci, sj * g.ci, si * g.iw * g.ci, g.ih * g.iw * g.ci)
             result.append((part, (ti, tj, i0, j0, si, sj), place))
-    return result
+    return result, sum(part.oh * part.ow for part, _, _ in result) == g.ih * g.iw
 
 
 def emit_grad_input(run, temporary, dx, dy, w, s, images, g, algorithm, batched, dtype, gradient=0, alpha=0.0,
@@ -277,18 +282,22 @@ def emit_grad_input(run, temporary, dx, dy, w, s, images, g, algorithm, batched,
         run("conv2d_scatter", (dx, dy, turned, s), ints_of(images, g, 0, gradient, _IM2COL), (alpha,),
             cost=g.cost * images, batched=batched)  # fmt: skip
         return
-    for part, taps, place in phases(g):
-        flipped = None
-        if part.kh:
-            flipped = temporary((taps[0], taps[1], g.co // g.groups, g.ci), dtype)
-            n = part.kh * part.kw * g.co * g.ci / g.groups
-            run("conv2d_flip", (flipped, w), (1, g.kw, g.ci, g.co, g.groups, *taps), (), cost=n * 0.3, batched=False)
+    parts, whole = phases(g)
+    clear = 0 if whole else g.ih * g.iw * g.ci
+    if not parts:
+        ints = ints_of(images, g._replace(oh=0), 0, 0, _IM2COL, (0, 0, 0, clear))
+        run("conv2d", (dx, dy, w, None, None), _cleared(ints, clear), (), cost=clear * images * 0.1, batched=batched)
+    for part, taps, place in parts:
+        flipped = temporary((taps[0], taps[1], g.co // g.groups, g.ci), dtype)
+        n = part.kh * part.kw * g.co * g.ci / g.groups
+        run("conv2d_flip", (flipped, w), (1, g.kw, g.ci, g.co, g.groups, *taps), (), cost=n * 0.3, batched=False)
         code = choose(part, dtype == "float64") if algorithm is None else algorithm
         spaced = place[1] != part.co  # pixels of dx that do not follow each other
-        if part.kh == 0 or (spaced and code in (_POINTWISE, _SMALL)) or (code == _DEPTHWISE and part.groups != part.ci):
+        if (spaced and code in (_POINTWISE, _SMALL)) or (code == _DEPTHWISE and part.groups != part.ci):
             code = _DIRECT
         _emit_conv(run, temporary, (dx, dy, flipped, None, s), images, part, code, level, batched, dtype, 0, gradient,
-                   alpha, place)  # fmt: skip
+                   alpha, place, clear)  # fmt: skip
+        clear = 0
 
 
 def parts_of(g):
@@ -439,7 +448,7 @@ def conv2d(x, w, bias=None, strides=1, padding="valid", dilation_rate=1, groups=
                    the fastest. "winograd" (3x3, stride 1) rounds as much in the mean as the others, 0.1 to 0.25 epsilon
                    of the sum of |x| |w|, but spreads the error of a 2x2 tile of pixels, and a NaN, to all four
     out            the result, written and returned; a new array when None
-    precision      of the products: see `fastnn.config.set_matmul_precision`; an algorithm asked for by name is float32's
+    precision      of the products: see `fastnn.config.set_matmul_precision`; algorithms asked for by name are float32
     """
     where = "conv2d"
     x, w = _check.array(where, "x", x), _check.array(where, "w", w)
