@@ -1,10 +1,10 @@
-"""What lower matmul precisions gain: products and training steps beside float32 and PyTorch's bfloat16.
+"""What lower matmul precisions gain: products and convolutions beside float32 and PyTorch's bfloat16.
 
-    python benchmarks/bench_precision.py [--threads N] [--rounds N] [--only products|steps]
+    python benchmarks/bench_precision.py [--threads N] [--rounds N] [--only products|convolutions]
 
 All variants take turns in each round; medians, with the spread (most over least) of the rounds. PyTorch's bfloat16
-products get operands that are bfloat16 already, its training step runs under autocast; both in its fastest eager form.
-"float32 / level" is the time of fastnn's float32 over that of the level in the same rounds.
+products get operands that are bfloat16 already. "float32 / this" is the time of fastnn's float32 over that of the line
+in the same rounds. Whole training steps: bench_step.py, peers such as fastnn:fit-medium and torch:autocast+tcm.
 """
 
 import argparse
@@ -12,20 +12,19 @@ import os
 import statistics
 import time
 from functools import partial
-from itertools import pairwise
 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 parser.add_argument("--threads", type=int, default=1)
 parser.add_argument("--rounds", type=int, default=9)
-parser.add_argument("--only", choices=("products", "steps"))
+parser.add_argument("--only", choices=("products", "convolutions"))
 ARGS = parser.parse_args()
 for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "FASTNN_NUM_THREADS"):
     os.environ[variable] = str(ARGS.threads)
 
 import numpy as np  # noqa: E402
 
-import fastnn  # noqa: E402
-from fastnn import layers, precision  # noqa: E402
+from fastnn import precision  # noqa: E402
+from fastnn.kernels import convolution as cv  # noqa: E402
 from fastnn.kernels.matmul import matmul  # noqa: E402
 
 try:
@@ -37,9 +36,10 @@ except ImportError:
 
 SHAPES = [(256, 256, 256), (1024, 1024, 1024), (128, 784, 256), (1024, 784, 256), (32, 784, 256), (256, 2048, 2048),
           (8192, 576, 64), (32768, 288, 32), (64, 64, 64)]  # fmt: skip
-#: (layer widths, batch, optimizer)
-STEPS = [((784, 256, 128, 10), 128, "adam"), ((784, 256, 128, 10), 1024, "adam"),
-         ((1024, 2048, 2048, 1000), 256, "momentum")]  # fmt: skip
+#: images, size, channels, filters, kernel, stride
+CONVOLUTIONS = [(32, 32, 32, 32, 3, 1), (32, 16, 64, 64, 3, 1), (32, 8, 64, 64, 3, 1), (16, 28, 128, 128, 3, 1),
+                (64, 16, 32, 64, 3, 2), (32, 56, 64, 64, 3, 2), (64, 16, 64, 64, 1, 1), (64, 14, 256, 64, 1, 1),
+                (32, 32, 32, 64, 5, 1)]  # fmt: skip
 #: Levels that run something of their own here.
 LEVELS = ["highest"] + [level for level in precision.PARTS if precision.choose(level)[0]]
 
@@ -84,58 +84,28 @@ def products():
         show(f"{m}x{k} by {k}x{n}", race(calls), 2 * m * n * k)
 
 
-def fastnn_step(widths, optimizer, level, x, y, dtype="float32"):
-    fastnn.utils.set_random_seed(1)
-    hidden = [layers.Dense(n, activation="relu", dtype=dtype) for n in widths[1:-1]]
-    model = fastnn.Sequential([fastnn.Input((widths[0],)), *hidden, layers.Dense(widths[-1], dtype=dtype)])
-    chosen = fastnn.optimizers.SGD(0.01, momentum=0.9) if optimizer == "momentum" else "adam"
-    loss = fastnn.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(chosen, loss, matmul_precision=level)
-    return lambda: model.train_on_batch(x, y)
-
-
-def torch_step(widths, optimizer, lower, x, y):
-    from torch import nn
-
-    parts = []
-    for a, b in pairwise(widths):
-        parts += [nn.Linear(a, b), nn.ReLU()]
-    model = nn.Sequential(*parts[:-1])
-    if optimizer == "momentum":
-        chosen = torch.optim.SGD(model.parameters(), 0.01, momentum=0.9, fused=True)
-    else:
-        chosen = torch.optim.Adam(model.parameters(), fused=True)
-    x, y, loss = torch.from_numpy(x), torch.from_numpy(y.astype(np.int64)), nn.CrossEntropyLoss()
-
-    def step():
-        chosen.zero_grad(set_to_none=True)
-        with torch.autocast("cpu", torch.bfloat16, enabled=lower):
-            value = loss(model(x), y)
-        value.backward()
-        chosen.step()
-
-    return step
-
-
-def steps():
+def convolutions():
     rng = np.random.default_rng(0)
-    for widths, batch, optimizer in STEPS:
-        x = rng.standard_normal((batch, widths[0]), np.float32)
-        y = rng.integers(0, widths[-1], batch).astype(np.int32)
-        calls = {level: fastnn_step(widths, optimizer, level, x, y) for level in LEVELS}
-        calls["mixed_bfloat16"] = fastnn_step(widths, optimizer, "highest", x, y, "mixed_bfloat16")
-        if torch is not None:
-            calls["torch float32"] = torch_step(widths, optimizer, False, x, y)
-            calls["torch bfloat16"] = torch_step(widths, optimizer, True, x, y)
-        terms = sum(a * b for a, b in pairwise(widths))
-        show(
-            "-".join(map(str, widths)) + f", {batch}", race(calls, 0.3), 2 * batch * (3 * terms - widths[0] * widths[1])
-        )
+    for n, size, channels, filters, kernel, stride in CONVOLUTIONS:
+        x = rng.standard_normal((n, size, size, channels), np.float32)
+        w = rng.standard_normal((kernel, kernel, channels, filters), np.float32)
+        how = {"strides": stride, "padding": "same"}
+        y = cv.conv2d(x, w, **how)
+        dy, dx = rng.standard_normal(y.shape, np.float32), np.empty_like(x)
+        dw, db = np.empty_like(w), np.empty(filters, np.float32)
+        label = f"{kernel}x{kernel}/{stride} {channels}>{filters}, {n}x{size}x{size}"
+        for kind, call in (
+            ("", partial(cv.conv2d, x, w, out=y, **how)),
+            (" by x", partial(cv.conv2d_grad_input, dy, w, x.shape, out=dx, **how)),
+            (" by w", partial(cv.conv2d_grad_kernel, x, dy, kernel, out=dw, bias_out=db, **how)),
+        ):
+            calls = {level: partial(call, precision=level) for level in LEVELS}
+            show(label + kind, race(calls), 2 * y.size * kernel * kernel * channels)
 
 
 for level in precision.PARTS:
     print(f"{level}: {precision.describe(level)}")
-if ARGS.only != "steps":
+if ARGS.only != "convolutions":
     products()
 if ARGS.only != "products":
-    steps()
+    convolutions()

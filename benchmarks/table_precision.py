@@ -1,10 +1,12 @@
 """What lower precision costs in accuracy: the table of docs/precision.md.
 
     python benchmarks/table_precision.py [--data mnist fashion_mnist] [--nets mlp lenet5] [--seeds 10] [--epochs 5]
+    python benchmarks/table_precision.py --data cifar10 --nets resnet20 cifar_cnn --images 4000 --epochs 10
 
 Each net is trained from each seed (weights and order of the samples) at each precision that runs something of its own
 on this processor; the same seed means the same start and the same batches. Test accuracy in percent, mean and standard
-error over the seeds, and the mean difference from float32 on the same seed with its standard error.
+error over the seeds, and the mean difference from float32 on the same seed with its standard error. `--images`: only
+the first so many training images.
 """
 
 import argparse
@@ -17,13 +19,15 @@ from fastnn import applications, config, datasets, layers, precision
 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 parser.add_argument("--data", nargs="+", default=["mnist", "fashion_mnist"])
-parser.add_argument("--nets", nargs="+", choices=("mlp", "lenet5"), default=["mlp", "lenet5"])
+parser.add_argument("--nets", nargs="+", choices=("mlp", "lenet5", "resnet20", "cifar_cnn"), default=["mlp", "lenet5"])
 parser.add_argument("--seeds", type=int, default=10)
 parser.add_argument("--epochs", type=int, default=5)
+parser.add_argument("--images", type=int)
 ARGS = parser.parse_args()
 
 
 def mlp():
+    """784-256-128-10."""
     return fastnn.Sequential(
         [
             fastnn.Input((28, 28, 1)),
@@ -36,14 +40,21 @@ def mlp():
     )
 
 
+NETS = {
+    "mlp": mlp,
+    "lenet5": applications.LeNet5,
+    "resnet20": applications.ResNet20,
+    "cifar_cnn": applications.CifarCNN,
+}
+
+
 def accuracy(net, level, seed, data):
     (x, y), (x_test, y_test) = data
-    x, x_test = x[..., None], x_test[..., None]
     fastnn.utils.set_random_seed(seed)
     if level == "mixed_bfloat16":
         config.set_dtype_policy(level)
     try:
-        model = mlp() if net == "mlp" else applications.LeNet5()
+        model = NETS[net]()
         model.compile(
             "adam",
             "sparse_categorical_crossentropy",
@@ -64,7 +75,8 @@ levels = ["highest"] + [level for level in precision.PARTS if precision.choose(l
 print("\n".join(f"{level}: {precision.describe(level)}" for level in precision.PARTS), flush=True)
 print(f"\n| data | net | precision | test accuracy, % | difference | minutes |\n{'|---' * 6}|")
 for name in ARGS.data:
-    data = getattr(datasets, name).load_data()
+    data = [(x if x.ndim == 4 else x[..., None], y.ravel()) for x, y in getattr(datasets, name).load_data()]
+    data[0] = tuple(v[: ARGS.images] for v in data[0])
     for net in ARGS.nets:
         base = None
         for level in levels:
