@@ -57,7 +57,7 @@ def choose(level):
 
 @functools.cache
 def on_vectors(level):
-    """`choose` where tiles are not made use of: in the products of recurrences, a few rows at a time."""
+    """`choose` for what makes no use of tiles."""
     return int(PARTS[level] == 1 and _core.bfloat16_units()["vectors"]), False
 
 
@@ -79,7 +79,7 @@ def adjust(kernel, ints, level, operands=()):
     if level == "highest" or not sides:
         return ints
     if len(sides) == 1:  # recurrences
-        return put(kernel, ints, *(on_vectors(level) if ints[sides[0]] >= _LEAST[1] else (0, False)))
+        return put(kernel, ints, *(pays(level, ints[2]) if level != "highest_split" else (0, False)))
     half = sum(bit for bit, j in _HALF if j < len(operands) and getattr(operands[j], "dtype", None) == "bfloat16")
     return put(kernel, ints, *(choose(level) if half else pays(level, *(ints[j] for j in sides))), half)
 

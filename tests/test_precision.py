@@ -126,6 +126,13 @@ def test_the_same_bits_for_any_number_of_threads(level, form, threads):
     assert all(np.array_equal(results[0], c) for c in results[1:])
 
 
+@pytest.fixture
+def process():
+    """config.set_matmul_precision, put back afterwards."""
+    yield config.set_matmul_precision
+    config.set_matmul_precision("highest")
+
+
 # ---- convolutions ----
 
 #: images, size, channels, filters, kernel, stride, padding, dilation, groups
@@ -258,8 +265,24 @@ def test_recurrent_layers_are_near_float32(cell, units, level):
     assert abs(predicted - exact).max() <= bound
     for a, b in zip(wanted, gradients, strict=True):
         assert abs(a - b).max() <= 2 * bound * abs(a).max()
-    if level == "medium" and units >= 32 and _core.bfloat16_units()["vectors"]:
+    if units >= {"medium": 32, "high": 64}.get(level, 99) and precision.choose(level)[0]:
         assert not np.array_equal(predicted, exact)
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_infinities_in_recurrences_are_those_of_float32(level, process):
+    """A state that grows without bound: a later product meets an infinity."""
+    fastnn.utils.set_random_seed(1)
+    layer = layers.SimpleRNN(64, activation="linear", return_sequences=True)
+    x = np.random.default_rng(3).standard_normal((40, 5, 32)).astype(np.float32)
+    x[7, 1, 3], x[9, 0, 2] = np.inf, -np.inf
+    wanted = layer(x)
+    process(level)
+    with np.errstate(invalid="ignore"):
+        found = layer(x)
+    for kind in (np.isnan, np.isposinf, np.isneginf):
+        assert np.array_equal(kind(found), kind(wanted))
+    assert np.isinf(found[7, 1]).all() and np.isnan(found[7, 4]).any()
 
 
 @pytest.mark.parametrize("cell", ["simple", "lstm", "gru", "gru, reset before"])
@@ -279,13 +302,6 @@ def test_float64_is_never_lowered():
 
 
 # ---- models ----
-
-
-@pytest.fixture
-def process():
-    """config.set_matmul_precision, put back afterwards."""
-    yield config.set_matmul_precision
-    config.set_matmul_precision("highest")
 
 
 def net(level=None, seed=3):

@@ -22,7 +22,7 @@
  *   i  [0] rows (samples; 1 when batched)  [1] time  [2] units  [3] activation  [4] recurrent activation
  *      [5] from the last step to the first  [6] y in the order of x  [7] output zeros where masked
  *      [8] write the last state over the first, p[9] and p[10]  [9] gru: reset after the product
- *      [10] 1: the operands of products are rounded to bfloat16 where fn_cpu_pairs() says that vectors multiply them
+ *      [10], [11] as [18], [19] of a matrix product: parts of bfloat16, at most two
  *   f  [0], [1] alpha of the activations
  *   split  FN_SPLIT_ROWS
  *
@@ -44,19 +44,10 @@
  */
 
 enum { RNN_SIMPLE, RNN_LSTM, RNN_GRU };
-enum {
-    RNN_ROWS = 96,
-    RNN_PANEL = 2 /* vectors across a tile: few, since U comes from the second-level cache and h from the first */
-};
-
 /* Elements from row to row of a thread's own state: whole vectors, and one more so that the rows of a tile do not
  * all fall on one set of the cache. */
 static inline int64_t rnn_ld(int64_t units) { return (gemm_up(units, VL) + 1) * VL; }
 static inline int rnn_gates(int kind) { return kind == RNN_LSTM ? 4 : kind == RNN_GRU ? 3 : 1; }
-static inline int rnn_panel(int64_t vectors, int64_t at)
-{
-    return (int)gemm_min(RNN_PANEL, vectors - at);
-}
 static inline int64_t rnn_padded(int64_t units) { return gemm_up(units, VL) * VL; }
 
 typedef struct {
@@ -64,7 +55,8 @@ typedef struct {
     int64_t time, units, ld;
     int activation, squash; /* codes */
     real alpha, squash_alpha;
-    int reverse, aligned, zeros, after, pairs;
+    int reverse, aligned, zeros, after;
+    int parts, tiled;       /* of bfloat16 in products, 0: none; on tiles */
     int64_t sample;         /* of row 0 */
     const real *mask, *drop;
     int64_t *start;         /* first step of each row that is not masked */
@@ -75,10 +67,12 @@ static inline rnn rnn_of(const fn_op *op, int mask, int drop)
     return (rnn){
         .op = op, .time = op->i[1], .units = op->i[2], .ld = rnn_ld(op->i[2]), .activation = (int)op->i[3],
         .squash = (int)op->i[4], .reverse = op->i[5] != 0, .aligned = op->i[6] != 0, .zeros = op->i[7] != 0,
-        .after = op->i[9] != 0, .pairs = op->i[10] != 0, .alpha = (real)op->f[0], .squash_alpha = (real)op->f[1], .mask = op->p[mask],
-        .drop = op->p[drop],
+        .after = op->i[9] != 0, .parts = (int)op->i[10], .tiled = op->i[11] != 0, .alpha = (real)op->f[0],
+        .squash_alpha = (real)op->f[1], .mask = op->p[mask], .drop = op->p[drop],
     };
 }
+
+#include "recurrent_products.inc.c"
 
 /* Where step number s of a sequence lies among the inputs, and its output. */
 static inline int64_t rnn_place(const rnn *p, int64_t s) { return p->reverse ? p->time - 1 - s : s; }
@@ -146,57 +140,9 @@ typedef struct {
     real *in;         /* h times the factors: what is multiplied with U; h itself without factors */
     real *c;
     real *z, *rh;     /* gru with reset before: update gate and r h */
-    real *rounded;    /* for rnn_rows */
+    real *rounded;    /* for rnn_round */
     int64_t s;        /* number of the step */
 } rnn_state;
-
-/* ---- products: of float32, or with p->pairs of pairs of bfloat16 ---- */
-
-/* Pairs from row to row of rounded rows of k elements: as rnn_ld, not all rows on one set of the cache. */
-static inline int64_t rnn_ld_pairs(int64_t k) { return (gemm_up(k, 2 * VL) + 1) * VL; }
-
-/* Terms of a product of k terms as tiles count them. */
-static inline int64_t rnn_terms(const rnn *p, int64_t k) { return p->pairs ? gemm_up(k, 2) : k; }
-
-/* Rows of k elements as tiles read them: themselves, or rounded copies in `to`; *ld from row to row. */
-static const real *rnn_rows(const rnn *p, real *to, const real *a, int64_t k, int64_t rows, int64_t *ld)
-{
-#ifdef FN_PAIRS
-    if (p->pairs) {
-        const int64_t into = rnn_ld_pairs(k);
-        for (int64_t r = 0; r < rows; r++)
-            for (int64_t l = 0; l < k; l += 2 * VL)
-                vstore(to + r * into + l / 2, gemm_load_pairs(a, r * *ld + l, k - l, 0, 0));
-        *ld = into;
-        return to;
-    }
-#endif
-    (void)p, (void)to, (void)k, (void)rows, (void)ld;
-    return a;
-}
-
-static inline void rnn_tile(const rnn *p, int width, int64_t rows, const gemm_tile *t)
-{
-#ifdef FN_PAIRS
-    if (p->pairs) {
-        gemm_pair_tiles[width][rows](t);
-        return;
-    }
-#endif
-    (void)p;
-    gemm_tiles[0][width][rows](t);
-}
-
-/* A vector of row l of a matrix, or of this row and the next as pairs, of which there are `k`. */
-FN_INLINE vec rnn_load_terms(const rnn *p, const real *b, int64_t l, int64_t ldb, int64_t k, int64_t n)
-{
-#ifdef FN_PAIRS
-    if (p->pairs)
-        return vpairs_join(vload_n(b + 2 * l * ldb, n), 2 * l + 1 < k ? vload_n(b + (2 * l + 1) * ldb, n) : (vec){});
-#endif
-    (void)p, (void)k;
-    return vload_n(b + l * ldb, n);
-}
 
 /* ---- forward ---- */
 
@@ -293,58 +239,34 @@ FN_INLINE void rnn_finish(const int kind, const int usual, const int stage, cons
     }
 }
 
-/* Columns of U in the order of their use: for each vector of units (for a simple cell: panel of vectors) one row of k
- * after the other, `parts` gates side by side from gate `gate` on. */
-static void rnn_pack(const rnn *p, real *to, const real *u, int64_t ldu, int gate, int parts, int panels)
+/* One pass over all units: products of the rows of `h` with f, and what follows from them. bias: in the order of f's
+ * groups, or NULL. */
+FN_INLINE void rnn_pass(const int kind, const int usual, const int stage, const int beside, const rnn *p,
+                        const rnn_state *q, const real *h, const rnn_factor *f, const real *bias, int64_t rows)
 {
-    const int64_t units = p->units, vectors = gemm_up(units, VL), terms = rnn_terms(p, units);
+    const int64_t vectors = gemm_up(p->units, VL);
+    const rnn_left a = rnn_round(p, q->rounded, h, p->ld, p->units, rows);
+    const real *packed = f->packed;
+    real product[128 * VL]; /* rows that are multiplied at once, of four vectors */
     for (int64_t v = 0; v < vectors;) {
-        const int width = panels ? rnn_panel(vectors, v) : 1;
-        for (int64_t l = 0; l < terms; l++)
-            for (int g = 0; g < parts; g++)
-                for (int w = 0; w < width; w++, to += VL) {
-                    const int64_t j = (v + w) * VL;
-                    vstore(to, rnn_load_terms(p, u + (gate + g) * units + j, l, ldu, units, gemm_min(VL, units - j)));
-                }
-        v += width;
-    }
-}
-
-/* One pass over all units: products of `a` with the packed columns (`parts` gates a vector of units, or panels), and
- * what follows from them. bias: packed likewise, or NULL. */
-FN_INLINE void rnn_pass(const int kind, const int usual, const int stage, const int parts, const rnn *p,
-                        const rnn_state *q, const real *a, const real *packed, const real *bias, int64_t rows)
-{
-    const int64_t vectors = gemm_up(p->units, VL), terms = rnn_terms(p, p->units);
-    int64_t lda = p->ld;
-    a = rnn_rows(p, q->rounded, a, p->units, rows, &lda);
-    real product[64 * VL]; /* rows of a tile times four vectors */
-    for (int64_t v = 0; v < vectors;) {
-        const int width = parts == 1 ? rnn_panel(vectors, v) : 1, wide = parts * width;
-        const int most = gemm_tile_rows[wide < RNN_PANEL ? wide : RNN_PANEL];
+        const int width = beside == 1 ? rnn_panel(vectors, v) : 1, wide = beside * width;
         for (int64_t r = 0; r < rows;) {
-            const int64_t n = rows - r <= most ? rows - r : gemm_up(rows - r, gemm_up(rows - r, most));
-            for (int w = 0; w < wide; w += RNN_PANEL) {
-                const int some = wide - w < RNN_PANEL ? wide - w : RNN_PANEL;
-                const gemm_tile t = {
-                    .a = a + r * lda, .b = packed + w * VL, .start = bias ? bias + v * parts * VL + w * VL : NULL,
-                    .c = product + w * VL, .k = terms, .lda = lda, .ldb = wide * VL, .ldc = wide * VL,
-                    .tail = VL, .whole = terms, .floor = -FN_INFINITY,
-                };
-                rnn_tile(p, some, n, &t);
-            }
+            const int64_t n = rnn_rows_at_once(p, wide, rows - r);
+            rnn_multiply(p, f, &a, r, n, v, width, packed, bias ? bias + v * beside * VL : NULL, product, wide * VL, 0);
             rnn_finish(kind, usual, stage, p, q, r, n, v * VL, width, product, wide * VL);
             r += n;
         }
-        packed += terms * wide * VL;
+        packed += rnn_group_elements(p->parts, p->tiled, p->units, wide);
         v += width;
     }
 }
 
-static size_t rnn_forward_scratch(int64_t units, int gates)
+/* Elements of scratch, besides p->start. */
+static size_t rnn_forward_elements(int64_t units, int gates, int parts, int tiled)
 {
-    return (size_t)(rnn_padded(units) * (units + 1) * gates + RNN_ROWS * (6 * rnn_ld(units) + rnn_ld_pairs(units))) *
-               sizeof(real) + RNN_ROWS * sizeof(int64_t);
+    return RNN_ROWS * 6 * (size_t)rnn_ld(units) + rnn_left_elements(parts, units) +
+           (size_t)(gates * rnn_padded(units)) + rnn_factor_elements(parts, tiled, units, units, gates) +
+           (gates == 3 ? rnn_factor_elements(parts, tiled, units, units, 1) : 0);
 }
 
 FN_INLINE void rnn_forward(const int kind, const int usual, const fn_op *op, int64_t r0, int64_t r1, real *scratch)
@@ -359,14 +281,14 @@ FN_INLINE void rnn_forward(const int kind, const int usual, const fn_op *op, int
     real *at = (real *)(p.start + RNN_ROWS);
     rnn_state q = {.h = at, .h_next = at + block, .in = at + 2 * block, .c = at + 3 * block, .z = at + 4 * block,
                    .rh = at + 5 * block, .rounded = at + 6 * block};
-    real *packed = q.rounded + RNN_ROWS * rnn_ld_pairs(units), *second = packed + 2 * rnn_padded(units) * units;
-    real *bias = packed + gates * rnn_padded(units) * units;
-    if (two_passes) {
-        rnn_pack(&p, packed, u, ldu, 0, 2, 0);
-        rnn_pack(&p, second, u, ldu, 2, 1, 1);
-    } else {
-        rnn_pack(&p, packed, u, ldu, 0, gates, gates == 1);
-    }
+    real *bias = q.rounded + rnn_left_elements(p.parts, units), *packed = bias + gates * rnn_padded(units);
+    const int first_gates = two_passes ? 2 : gates;
+    const rnn_factor f = rnn_forward_factor(u, units, ldu, 0, first_gates, packed);
+    const rnn_factor candidate =
+        rnn_forward_factor(u, units, ldu, 2, 1, packed + rnn_factor_elements(p.parts, p.tiled, units, units, first_gates));
+    rnn_pack(&p, &f);
+    if (two_passes)
+        rnn_pack(&p, &candidate);
     if (kind == RNN_GRU && b)
         for (int64_t j = 0; j < units; j += VL)
             for (int g = 0; g < 3; g++)
@@ -398,14 +320,14 @@ FN_INLINE void rnn_forward(const int kind, const int usual, const fn_op *op, int
                                vload_n(p.drop + (first + r) * units + j, gemm_min(VL, units - j)));
             q.in = p.drop ? own : q.h;
             if (kind == RNN_SIMPLE) {
-                rnn_pass(kind, usual, 2, 1, &p, &q, q.in, packed, NULL, rows);
+                rnn_pass(kind, usual, 2, 1, &p, &q, q.in, &f, NULL, rows);
             } else if (kind == RNN_LSTM) {
-                rnn_pass(kind, usual, 2, 4, &p, &q, q.in, packed, NULL, rows);
+                rnn_pass(kind, usual, 2, 4, &p, &q, q.in, &f, NULL, rows);
             } else if (p.after) {
-                rnn_pass(kind, usual, 2, 3, &p, &q, q.in, packed, b ? bias : NULL, rows);
+                rnn_pass(kind, usual, 2, 3, &p, &q, q.in, &f, b ? bias : NULL, rows);
             } else {
-                rnn_pass(kind, usual, 0, 2, &p, &q, q.in, packed, NULL, rows);
-                rnn_pass(kind, usual, 1, 1, &p, &q, q.rh, second, NULL, rows);
+                rnn_pass(kind, usual, 0, 2, &p, &q, q.in, &f, NULL, rows);
+                rnn_pass(kind, usual, 1, 1, &p, &q, q.rh, &candidate, NULL, rows);
             }
             real *h = q.h;
             q.h = q.h_next;
@@ -430,7 +352,7 @@ typedef struct {
     real *a;         /* by the products with U: gates side by side */
     real *carry;     /* with factors: what reaches the state before without a product */
     real *dg, *dr;   /* gru with reset before: by its third product, and what comes back through it */
-    real *rounded;   /* for rnn_rows */
+    real *rounded;   /* for rnn_round */
     int64_t lda, s;
 } rnn_back;
 
@@ -533,51 +455,30 @@ FN_INLINE void rnn_back_cells(const int kind, const int usual, const int stage, 
     }
 }
 
-/* c[rows, units] = (c +) a[rows, k] B, B packed panel by panel. */
-static void rnn_product(const rnn *p, real *c, const real *a, int64_t lda, int64_t k, const real *packed, int64_t rows,
-                        int add, real *rounded)
+/* c[rows, units] = (c +) rows of f->k elements, ld apart, times f. */
+static void rnn_product(const rnn *p, const rnn_factor *f, real *c, const real *raw, int64_t ld, int64_t rows, int add,
+                        real *rounded)
 {
-    const int64_t vectors = gemm_up(p->units, VL), terms = rnn_terms(p, k);
-    a = rnn_rows(p, rounded, a, k, rows, &lda);
+    const int64_t vectors = gemm_up(p->units, VL);
+    const rnn_left a = rnn_round(p, rounded, raw, ld, f->k, rows);
+    const real *packed = f->packed;
     for (int64_t v = 0; v < vectors;) {
-        const int width = rnn_panel(vectors, v), most = gemm_tile_rows[width];
+        const int width = rnn_group(f, v);
         for (int64_t r = 0; r < rows;) {
-            const int64_t n = rows - r <= most ? rows - r : gemm_up(rows - r, gemm_up(rows - r, most));
-            const gemm_tile t = {
-                .a = a + r * lda, .b = packed, .c = c + r * p->ld + v * VL, .k = terms, .lda = lda, .ldb = width * VL,
-                .ldc = p->ld, .tail = VL, .whole = terms, .add = add, .floor = -FN_INFINITY,
-            };
-            rnn_tile(p, width, n, &t);
+            const int64_t n = rnn_rows_at_once(p, width, rows - r);
+            rnn_multiply(p, f, &a, r, n, v, width, packed, NULL, c + r * p->ld + v * VL, p->ld, add);
             r += n;
         }
-        packed += terms * width * VL;
+        packed += rnn_group_elements(p->parts, p->tiled, f->k, width);
         v += width;
     }
 }
 
-/* Gates [gate, gate + parts) of U transposed, in panels. */
-static void rnn_pack_transposed(const rnn *p, real *to, const real *u, int64_t ldu, int gate, int parts)
+static size_t rnn_backward_elements(int64_t units, int gates, int parts, int tiled)
 {
-    const int64_t units = p->units, vectors = gemm_up(units, VL), k = parts * units;
-    for (int64_t v = 0; v < vectors;) {
-        const int width = rnn_panel(vectors, v);
-        const int64_t at = v * VL * ldu + gate * units, columns = gemm_min(width * VL, units - v * VL);
-#ifdef FN_PAIRS
-        if (p->pairs)
-            gemm_pack_pairs_transposed(to, u, at, ldu, k, columns, 0);
-        else
-#endif
-            gemm_pack_transposed(to, u + at, ldu, k, columns);
-        to += rnn_terms(p, k) * width * VL;
-        v += width;
-    }
-}
-
-static size_t rnn_backward_scratch(int64_t units, int gates)
-{
-    const int64_t row = 5 * rnn_ld(units) + rnn_ld(gates * units) + rnn_ld_pairs(gates * units);
-    return (size_t)(rnn_padded(units) * (units + 1) * gates + RNN_ROWS * row) * sizeof(real) +
-           RNN_ROWS * sizeof(int64_t);
+    return (size_t)(RNN_ROWS * (5 * rnn_ld(units) + rnn_ld(gates * units))) + rnn_left_elements(parts, gates * units) +
+           rnn_factor_elements(parts, tiled, units, gates * units, 1) +
+           (gates == 3 ? rnn_factor_elements(parts, tiled, units, units, 1) : 0);
 }
 
 FN_INLINE void rnn_backward(const int kind, const int usual, const fn_op *op, int64_t r0, int64_t r1, real *scratch)
@@ -592,11 +493,13 @@ FN_INLINE void rnn_backward(const int kind, const int usual, const fn_op *op, in
     rnn_back q = {.dh = at, .dc = at + block, .carry = at + 2 * block, .dg = at + 3 * block, .dr = at + 4 * block,
                   .a = at + 5 * block, .lda = rnn_ld(gates * units)};
     q.rounded = q.a + RNN_ROWS * q.lda;
-    real *packed = q.rounded + RNN_ROWS * rnn_ld_pairs(gates * units);
-    real *second = packed + parts * rnn_padded(units) * units;
-    rnn_pack_transposed(&p, packed, op->p[7], ldu, 0, parts);
+    real *packed = q.rounded + rnn_left_elements(p.parts, gates * units);
+    const rnn_factor f = rnn_backward_factor(op->p[7], units, ldu, 0, parts, packed);
+    const rnn_factor candidate = rnn_backward_factor(
+        op->p[7], units, ldu, 2, 1, packed + rnn_factor_elements(p.parts, p.tiled, units, parts * units, 1));
+    rnn_pack(&p, &f);
     if (two_passes)
-        rnn_pack_transposed(&p, second, op->p[7], ldu, 2, 1);
+        rnn_pack(&p, &candidate);
     /* what goes past the products is nothing in most cells: then the product is stored, not added */
     const int add = !p.drop && (kind == RNN_GRU || p.mask);
 
@@ -611,11 +514,11 @@ FN_INLINE void rnn_backward(const int kind, const int usual, const fn_op *op, in
         for (q.s = p.time - 1; q.s >= 0; q.s--) {
             rnn_back_cells(kind, usual, two_passes ? 0 : 2, &p, &q, rows);
             if (two_passes) {
-                rnn_product(&p, q.dr, q.dg, p.ld, units, second, rows, 0, q.rounded);
+                rnn_product(&p, &candidate, q.dr, q.dg, p.ld, rows, 0, q.rounded);
                 rnn_back_cells(kind, usual, 1, &p, &q, rows);
             }
             if (q.s > 0 || op->p[2])
-                rnn_product(&p, q.dh, q.a, q.lda, parts * units, packed, rows, add, q.rounded);
+                rnn_product(&p, &f, q.dh, q.a, q.lda, rows, add, q.rounded);
             if (p.drop)
                 for (int64_t r = 0; r < rows; r++)
                     for (int64_t j = 0; j < units; j += VL) {
@@ -631,11 +534,12 @@ FN_INLINE void rnn_backward(const int kind, const int usual, const fn_op *op, in
 
 /* ---- kernels ---- */
 
-#define RNN_KERNEL(name, kind, direction, bytes)                                                                  \
+#define RNN_KERNEL(name, kind, direction, elements)                                                               \
     static size_t name##_scratch(const fn_op *op, const fn_step *step)                                            \
     {                                                                                                             \
         (void)step;                                                                                               \
-        return bytes(op->i[2], rnn_gates(kind));                                                                  \
+        return elements(op->i[2], rnn_gates(kind), (int)op->i[10], op->i[11] != 0) * sizeof(real) +               \
+               RNN_ROWS * sizeof(int64_t);                                                                        \
     }                                                                                                             \
     static void name##_run(const fn_op *op, const fn_step *step, int64_t lo, int64_t hi, void *scratch)           \
     {                                                                                                             \
@@ -650,12 +554,12 @@ FN_INLINE void rnn_backward(const int kind, const int usual, const fn_op *op, in
         else                                                                                                      \
             direction(kind, 0, op, r0, r1, scratch);                                                              \
     }
-RNN_KERNEL(simple_rnn, RNN_SIMPLE, rnn_forward, rnn_forward_scratch)
-RNN_KERNEL(lstm, RNN_LSTM, rnn_forward, rnn_forward_scratch)
-RNN_KERNEL(gru, RNN_GRU, rnn_forward, rnn_forward_scratch)
-RNN_KERNEL(simple_rnn_grad, RNN_SIMPLE, rnn_backward, rnn_backward_scratch)
-RNN_KERNEL(lstm_grad, RNN_LSTM, rnn_backward, rnn_backward_scratch)
-RNN_KERNEL(gru_grad, RNN_GRU, rnn_backward, rnn_backward_scratch)
+RNN_KERNEL(simple_rnn, RNN_SIMPLE, rnn_forward, rnn_forward_elements)
+RNN_KERNEL(lstm, RNN_LSTM, rnn_forward, rnn_forward_elements)
+RNN_KERNEL(gru, RNN_GRU, rnn_forward, rnn_forward_elements)
+RNN_KERNEL(simple_rnn_grad, RNN_SIMPLE, rnn_backward, rnn_backward_elements)
+RNN_KERNEL(lstm_grad, RNN_LSTM, rnn_backward, rnn_backward_elements)
+RNN_KERNEL(gru_grad, RNN_GRU, rnn_backward, rnn_backward_elements)
 #undef RNN_KERNEL
 
 /* ---- weights ---- */
