@@ -47,7 +47,7 @@ def read(folder):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--names", default="names")
-    parser.add_argument("--epochs", type=int, default=15)
+    parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--units", type=int, default=96)
     parser.add_argument("--quick", action="store_true", help="three languages from this file")
     args = parser.parse_args()

@@ -145,17 +145,40 @@ class TimeDistributed(Layer):
             for v in self.layer._variables:
                 v.path = f"{self.name}/{v.name}"
 
-    def call(self, inputs, training=None):
-        if len(ops.shape(inputs)) < 3:
+    def call(self, inputs, training=None, mask=None):
+        shape = ops.shape(inputs)
+        if len(shape) < 3:
+            raise ValueError(f"TimeDistributed {self.name!r}: expected inputs (batch, time, ...), got shape {shape}")
+        if mask is not None and tuple(ops.shape(mask)[:2]) != tuple(shape[:2]):
             raise ValueError(
-                f"TimeDistributed {self.name!r}: expected inputs (batch, time, ...), got shape {ops.shape(inputs)}"
+                f"TimeDistributed {self.name!r}: mask must begin with the shape {tuple(shape[:2])} for inputs of shape "
+                f"{shape}, got {tuple(ops.shape(mask))}"
             )
         kwargs = {"training": training} if self.layer._takes("training") else {}
         if type(self.layer) in self._at_once:
             return self.layer(inputs, **kwargs)
-        steps = range(ops.shape(inputs)[1])
-        outputs = [self.layer(ops.getitem(inputs, (slice(None), t)), **kwargs) for t in steps]
+        outputs = []
+        for t in range(shape[1]):
+            at = (slice(None), t)
+            if self._masks_within(mask) and self.layer._takes("mask"):
+                kwargs["mask"] = ops.getitem(mask, at)
+            outputs.append(self.layer(ops.getitem(inputs, at), **kwargs))
         return ops.stack(outputs, axis=1)
+
+    @staticmethod
+    def _masks_within(mask):
+        """Whether a mask says more than which steps count: what counts within each."""
+        return mask is not None and len(ops.shape(mask)) > 2
+
+    def compute_mask(self, inputs, mask=None):
+        """A mask (batch, time, ...) is passed on where the layer keeps what counts within a step; else a step counts
+        if anything in it does."""
+        if not self._masks_within(mask):
+            return mask
+        first = (slice(None), 0)
+        if self.layer.compute_mask(ops.getitem(inputs, first), ops.getitem(mask, first)) is not None:
+            return mask
+        return ops.max(mask, axis=tuple(range(2, len(ops.shape(mask)))))
 
     def get_config(self):
         from fastnn.saving import serialize_keras_object

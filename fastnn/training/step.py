@@ -91,10 +91,11 @@ class Step:
         #: variables that the step changes
         self.trained = [v for v, _ in gradients]
         first = len(roots) - len(gradients) - len(assigned)
-        after = [
-            Record("copy", (v.value, values[first + j]), (v.value.size, 1), (), v.value.size * 0.1, False, -1)
-            for j, (v, _) in enumerate(assigned)
-        ]
+        after = []
+        for j, (v, t) in enumerate(assigned):
+            n = size(v.shape[1:]) if t.batched else v.value.size
+            sizes = (1, n) if t.batched else (n, 1)
+            after.append(Record("copy", (v.value, values[first + j]), sizes, (), n * 0.1, t.batched, -1))
         if mode == "train":
             optimizer_state = model._optimizer_state(self.store)
             for (v, _), value in zip(gradients, values[at:], strict=True):
