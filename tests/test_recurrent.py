@@ -452,7 +452,9 @@ def test_embedding_checks_ids():
     (lambda: layers.Jordan(3, 2)(np.zeros((2, 4, 3)), teacher=np.zeros((2, 4, 3))), "teacher must have shape"),
     (lambda: layers.Bidirectional(layers.Dense(3)), "expected a recurrent layer"),
     (lambda: layers.Bidirectional(layers.GRU(3), merge_mode="max"), "merge_mode"),
+    (lambda: layers.Bidirectional(layers.GRU(3), "sum", backward_layer=layers.GRU(4, go_backwards=True)), "one size"),
     (lambda: layers.TimeDistributed(layers.Dense(3))(np.zeros((2, 3))), "expected inputs"),
+    (lambda: layers.TimeDistributed(layers.Conv1D(3, 2))(np.zeros((2, 0, 3, 3))), "expected inputs"),
     (lambda: layers.TimeDistributed(layers.GRU(3))(np.zeros((2, 3, 4, 2)), mask=np.ones((2, 4, 4))), "begin with"),
     (lambda: layers.Embedding(0, 3), "input_dim"),
     (lambda: layers.MultiHeadAttention(2, 3)(np.zeros((2, 3)), np.zeros((2, 3))), "expected query"),
@@ -463,7 +465,11 @@ def test_embedding_checks_ids():
      "attention_mask must be"),
     (lambda: layers.MultiHeadAttention(2, 3)(*[np.zeros((2, 3, 4))] * 2, query_mask=np.ones((2, 3, 1))),
      "need a dimension"),
+    (lambda: layers.MultiHeadAttention(2, 3)(np.zeros((2, 3, 4)), np.zeros((2, 0, 4))), "must have steps"),
     (lambda: layers.Attention()(np.zeros((2, 3))), "expected"),
+    (lambda: layers.Attention()([np.zeros((2, 3, 4)), np.zeros((2, 3, 5))]), "as many features"),
+    (lambda: layers.LSTM(3, dropout="half"), "dropout must be in"),
+    (lambda: fastnn.Sequential([layers.Input((2, 3)), layers.LSTM(3)]).predict([[[1, 2, 3]], [[1]]]), "pad_sequences"),
     (lambda: ops.recurrence("elman", np.zeros((1, 1, 1)), np.zeros((1, 1))), "cell must be one of"),
     (lambda: ops.recurrence("lstm", np.zeros((1, 1, 3)), np.zeros((1, 4))), "x must be"),
 ])  # fmt: skip
@@ -472,7 +478,22 @@ def test_errors(make, message):
         make()
 
 
+def test_wrong_types_are_named():
+    for call, message in (
+        (lambda: layers.Embedding(5, 2)(np.array([["a"]])), "ids must be numbers"),
+        (lambda: layers.Masking("zero"), "mask_value must be a number"),
+        (lambda: fastnn.utils.Vocabulary("ab").decode(["a"]), "ids must be integers"),
+        (lambda: fastnn.utils.Vocabulary.of(5), "expected a text"),
+    ):
+        with pytest.raises(TypeError, match=message):
+            call()
+
+
 def test_wrong_features_are_named():
+    attention = layers.MultiHeadAttention(2, 3)
+    attention(*[np.zeros((2, 3, 4))] * 2)
+    with pytest.raises(ValueError, match=r"\(4, 4, 4\) features"):
+        attention(np.zeros((2, 3, 5)), np.zeros((2, 3, 4)))
     layer = layers.LSTM(3)
     layer(np.zeros((2, 4, 5)))
     with pytest.raises(ValueError, match="5 features"):

@@ -5,9 +5,9 @@ import math
 import numpy as np
 
 from fastnn import constraints, initializers, ops, regularizers
+from fastnn.layers._check import positive, share
 from fastnn.layers.core import random_stream
 from fastnn.layers.layer import Layer
-from fastnn.layers.recurrent import positive, share
 from fastnn.ops import nn
 from fastnn.ops.core import apply, as_tensor, is_tensor
 
@@ -120,8 +120,15 @@ class MultiHeadAttention(Layer):
         key = value if key is None else key
         shapes = [tuple(ops.shape(x)) for x in (query, key, value)]
         free, attended = self._axes(*shapes)
+        features = tuple(s[-1] for s in shapes)
         if self.query_kernel is None:
-            self._make_weights(*(s[-1] for s in shapes))
+            self._make_weights(*features)
+        known = tuple(w.shape[0] for w in (self.query_kernel, self.key_kernel, self.value_kernel))
+        if features != known:
+            raise ValueError(
+                f"MultiHeadAttention {self.name!r}: expected query, key and value of {known} features, got shapes "
+                f"{shapes[0]}, {shapes[1]}, {shapes[2]}"
+            )
         order = (0, *free, *attended)
         queries, keys = ([s[axis] for axis in attended] for s in shapes[:2])
         mask = self._mask(order, len(free), queries, keys, query_mask, (value_mask, key_mask), attention_mask,
@@ -165,6 +172,11 @@ class MultiHeadAttention(Layer):
             raise ValueError(
                 f"MultiHeadAttention {self.name!r}: expected query (batch, n, d), value (batch, m, e) and key "
                 f"(batch, m, f), got shapes {query}, {value}, {key}"
+            )
+        if 0 in query[1:] or 0 in value[1:] or key[-1] == 0:
+            raise ValueError(
+                f"MultiHeadAttention {self.name!r}: query, key and value must have steps and features, got shapes "
+                f"{query}, {key}, {value}"
             )
         return free, axes
 
@@ -290,6 +302,12 @@ class Attention(Layer):
             raise ValueError(
                 f"{type(self).__name__} {self.name!r}: expected [query (batch, n, d), value (batch, m, d)] or "
                 f"[query, value, key], got shapes {shapes}"
+            )
+        query, value, key = (*shapes, shapes[1])[:3]
+        if query[-1] != key[-1] or key[1] != value[1]:
+            raise ValueError(
+                f"{type(self).__name__} {self.name!r}: query and key must have as many features, key and value as many "
+                f"steps, got query {tuple(query)}, value {tuple(value)}, key {tuple(key)}"
             )
 
     def _scores(self, q, k):

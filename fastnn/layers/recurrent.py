@@ -7,6 +7,7 @@ sequence (`fastnn.ops.recurrence`). Cells with an activation that the kernels do
 import numpy as np
 
 from fastnn import activations, constraints, graph, initializers, ops, regularizers
+from fastnn.layers._check import positive, share
 from fastnn.layers.core import random_stream
 from fastnn.layers.layer import Layer
 from fastnn.ops import nn
@@ -22,20 +23,6 @@ _KERNEL_ACTIVATIONS = {
         "exponential": 0.0, "relu6": 0.0, "hard_sigmoid": 0.0, "softsign": 0.0,
     }.items()
 }  # fmt: skip
-
-
-def positive(where, name, value):
-    """`value` as an int; it must be a positive integer."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-        raise ValueError(f"{where}: {name} must be a positive integer, got {value!r}")
-    return int(value)
-
-
-def share(where, name, value):
-    """`value`, which must be in [0, 1)."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1:
-        raise ValueError(f"{where}: {name} must be in [0, 1), got {value!r}")
-    return value
 
 
 def zero_state(x, units):

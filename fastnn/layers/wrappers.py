@@ -44,6 +44,11 @@ class Bidirectional(Layer):
         for name in ("stateful", "return_sequences", "return_state"):
             if getattr(pair[0], name) != getattr(pair[1], name):
                 raise ValueError(f"Bidirectional: {name} must be the same in both layers")
+        if merge_mode in ("sum", "mul", "ave") and pair[0].state_size[0] != pair[1].state_size[0]:
+            raise ValueError(
+                f"Bidirectional: merge_mode {merge_mode!r} needs outputs of one size, got {pair[0].state_size[0]} and "
+                f"{pair[1].state_size[0]}; pass 'concat' or None"
+            )
         for one in pair:
             one.zero_output_for_mask = one.return_sequences
         self.merge_mode = merge_mode
@@ -147,7 +152,7 @@ class TimeDistributed(Layer):
 
     def call(self, inputs, training=None, mask=None):
         shape = ops.shape(inputs)
-        if len(shape) < 3:
+        if len(shape) < 3 or shape[1] == 0:
             raise ValueError(f"TimeDistributed {self.name!r}: expected inputs (batch, time, ...), got shape {shape}")
         if mask is not None and tuple(ops.shape(mask)[:2]) != tuple(shape[:2]):
             raise ValueError(

@@ -158,13 +158,17 @@ def _scores(unit, plus, minus, method):
 
 
 def _is_text(data, start, size):
-    """Whether the first vector is written in digits."""
+    """Whether the first vector is written in digits; one of 16 bytes or more without a control character is too,
+    damaged perhaps."""
     end = data.find(b"\n", start)
     parts = data[start : end if end > 0 else len(data)].split()
     try:
-        return len(parts) == size + 1 and all(np.isfinite(float(x)) for x in parts[1:])
+        if len(parts) == size + 1 and all(np.isfinite(float(x)) for x in parts[1:]):
+            return True
     except ValueError:
-        return False
+        pass
+    blank = data.find(b" ", start) + 1
+    return size >= 4 and all(32 <= byte < 127 or byte in b"\t\r\n" for byte in data[blank : blank + 4 * size])
 
 
 def _text(path, data, start, count, size):

@@ -76,9 +76,9 @@ class Word2Vec:
         self.seed = _check.integer(where, "seed", seed, 0, 2**64 - 1)
         self.workers = None if workers is None else _check.integer(where, "workers", workers, 1, _core.MAX_THREADS)
         self.batch_size = None if batch_size is None else _check.integer(where, "batch_size", batch_size, 1, 1 << 16)
-        self.dtype = np.dtype(dtype)
-        if self.dtype not in (np.float32, np.float64):
+        if dtype not in ("float32", "float64", np.float32, np.float64):
             raise ValueError(f"{where}: dtype must be 'float32' or 'float64', got {dtype!r}")
+        self.dtype = np.dtype(dtype)
         self.vocabulary = self.vectors = None
         self.history = {"loss": [], "words_per_second": []}
         self._epoch = 0  # passes made since the vectors began: part of every random counter
