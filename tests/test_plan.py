@@ -1,4 +1,4 @@
-"""Compiled steps against the float64 interpreter of their records (tests/reference.py), value by value."""
+"""Compiled steps against the float64 interpreter of their records (tests/reference), value by value."""
 
 import numpy as np
 import pytest
