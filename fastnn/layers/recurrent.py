@@ -144,7 +144,9 @@ class Recurrent(Layer):
     # ---- computing ----
 
     def call(self, sequences, initial_state=None, mask=None, training=False, aligned=False):
-        """aligned: outputs of a layer that goes backwards in the order of the inputs."""
+        """The result for sequences (batch, time, features), from `initial_state`, zeros by default: an array (batch,
+        units) or a list of them, as return_state gives. `mask` (batch, time): where it is 0 the state stays.
+        `aligned`: outputs of a layer that goes backwards in the order of the inputs."""
         shape = ops.shape(sequences)
         self._check_shape(shape)
         if self.built and self.kernel is not None and shape[-1] != self.kernel.shape[0]:
@@ -316,6 +318,7 @@ class LSTM(Recurrent):
         c' = f c + i g,  h' = o activation(c'), and h' is the output
 
     Weights: kernel W (features, 4 units), recurrent_kernel U (units, 4 units), bias b (4 units,), gates i, f, g, o.
+    Call: layer(sequences (batch, time, features), initial_state=[h, c]) gives the last output (batch, units).
 
     Args:
         units: size of the state and of the output.
@@ -326,9 +329,9 @@ class LSTM(Recurrent):
         dropout: share of the inputs that is zeroed in training, the same in all steps and gates (Gal and Ghahramani
             2016).
         recurrent_dropout: the same of the state where it is multiplied by U; one mask for all gates, where Keras draws
-            one for each.
+            one for each, and then of the inputs too.
         return_sequences: the outputs of all steps (batch, time, units), not of the last alone.
-        return_state: (output, state ...) instead of the output.
+        return_state: (output, state ...) instead of the output; the states are h and, of an LSTM, c (batch, units).
         go_backwards: from the last step to the first; outputs are then in that order.
         stateful: sample j of a batch goes on where sample j of the batch before ended, until `reset_state`. The states
             are not among the weights.

@@ -15,7 +15,9 @@ def _copied(layer, **changes):
 
 class Bidirectional(Layer):
     """A recurrent layer from the first step to the last beside one from the last to the first (Schuster and Paliwal
-    1997), their outputs of each step merged.
+    1997), their outputs of each step merged: (batch, units of both) or, where they return sequences, (batch, time,
+    units of both). The first state of a call is that of the forward layer, then that of the backward one; so are the
+    states that it returns.
 
     Args:
         layer: a recurrent layer; both directions are fresh copies of it.
@@ -127,7 +129,8 @@ class Bidirectional(Layer):
 
 
 class TimeDistributed(Layer):
-    """A layer applied to each step of (batch, time, ...)."""
+    """A layer applied to each step of (batch, time, ...); its results lie along axis 1. A mask (batch, time, ...) that
+    says what counts within a step is the layer's mask of that step."""
 
     supports_masking = True
     #: Layers that treat every step alike when given all at once.

@@ -20,8 +20,8 @@ def _matrix(where, a):
 
 
 def dense_svd(a, rank=None):
-    """(u, s, vt) of the whole decomposition a = u diag(s) vt, cut to the `rank` largest values; a: CSRMatrix or array.
-    Signs as in randomized_svd."""
+    """(u (rows, rank), s (rank,) falling, vt (rank, columns)) of the whole decomposition a = u diag(s) vt, cut to the
+    `rank` largest values, all of them if None; a: CSRMatrix or array (rows, columns). Signs as in randomized_svd."""
     a = _matrix("dense_svd", a)
     if rank is not None:
         rank = _check.integer("dense_svd", "rank", rank, 1, min(a.shape))
@@ -30,7 +30,8 @@ def dense_svd(a, rank=None):
 
 
 def randomized_svd(a, rank, oversampling=10, iterations=5, seed=1):
-    """(u, s, vt): about the `rank` largest singular values of a (CSRMatrix or array) and their vectors.
+    """(u (rows, rank), s (rank,) falling, vt (rank, columns)): about the `rank` largest singular values of a (CSRMatrix
+    or array (rows, columns)) and their vectors.
 
     Halko, Martinsson and Tropp, "Finding structure with randomness", 2011: an orthonormal basis of a's product with
     rank + oversampling random vectors, after `iterations` subspace iterations, and the decomposition of a in it. The

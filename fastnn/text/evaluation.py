@@ -3,7 +3,7 @@
 import numpy as np
 
 from fastnn.text import _check
-from fastnn.text.vectors import WordVectors, _scores
+from fastnn.text.vectors import WordVectors, analogy_scores
 
 
 def _ranks(x):
@@ -128,7 +128,7 @@ def evaluate_analogies(vectors, questions, method="3cosadd", ignore_case=True, r
         )
     for first in range(0, len(known), 256):
         part = known[first : first + 256]
-        scores = _scores(unit, [[b, c] for _, _, b, c, _ in part], [[a] for _, a, _, _, _ in part], method)
+        scores = analogy_scores(unit, [[b, c] for _, _, b, c, _ in part], [[a] for _, a, _, _, _ in part], method)
         for row, (section, a, b, c, d) in zip(scores, part, strict=True):
             row[[a, b, c]] = -np.inf
             correct, asked = sections.get(section, (0, 0))

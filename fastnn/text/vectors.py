@@ -87,7 +87,7 @@ class WordVectors:
             raise ValueError("WordVectors.most_similar: give at least one positive or negative word")
         unit = self.normalized()
         plus, minus = ([self._number(word) for word in words] for words in (positive, negative))
-        return self._best(_scores(unit, [plus], [minus], method)[0], topn, [*positive, *negative])
+        return self._best(analogy_scores(unit, [plus], [minus], method)[0], topn, [*positive, *negative])
 
     def analogy(self, a, b, c, topn=1, method="3cosadd"):
         """What is to c as b is to a: most_similar([b, c], [a])."""
@@ -143,7 +143,7 @@ class WordVectors:
         return cls(*(_binary if binary else _text)(path, data, end + 1, count, size))
 
 
-def _scores(unit, plus, minus, method):
+def analogy_scores(unit, plus, minus, method):
     """(queries, words) scores of 3cosadd or 3cosmul for lists of positive and negative words' numbers."""
     if method == "3cosadd":
         query = np.stack([unit[p].sum(axis=0) - unit[m].sum(axis=0) for p, m in zip(plus, minus, strict=True)])
