@@ -442,6 +442,40 @@ def test_embedding_checks_ids():
                 call()
 
 
+@pytest.mark.parametrize("make", [
+    lambda **more: fastnn.optimizers.SGD(0.5, **more), lambda **more: fastnn.optimizers.Adagrad(0.5, **more)
+], ids=["sgd", "adagrad"])  # fmt: skip
+@pytest.mark.parametrize("shared", [False, True])
+def test_only_rows_that_were_looked_up_are_touched(make, shared, monkeypatch):
+    """The same bits as an update of the whole table, where the table has one use; the other rows are not even read."""
+    rng = np.random.default_rng(20)
+    ids, y = rng.integers(0, 30, (23, 5)), rng.normal(size=(23, 1))
+    results = []
+    for whole in (False, True):
+        if whole:
+            monkeypatch.setattr(fastnn.optimizers.Optimizer, "skips_zeros", False)
+        fastnn.utils.set_random_seed(4)
+        x, table = layers.Input((5,), dtype="int32"), layers.Embedding(40, 7, mask_zero=True)
+        z = layers.GRU(3)(table(x))
+        if shared:
+            z = layers.Concatenate()([z, layers.GlobalAveragePooling1D()(table(x))])
+        model = fastnn.Model(x, layers.Dense(1)(z))
+        model.compile(make(), "mse")
+        table.embeddings.value[30:] = np.nan if not shared else 1
+        model.fit(ids, y, batch_size=6, epochs=3, verbose=0)
+        results.append([*model.get_weights(), model.predict(ids, verbose=0)])
+        kernels = {r.kernel for step in model._steps.values() for r in step.plan.records}
+        assert (f"{model.optimizer.name.lower()}_rows" in kernels) == (not whole and not shared)
+    for a, b in zip(*results, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("more", [{"weight_decay": 0.1}, {"clipnorm": 1.0}, {"global_clipnorm": 1.0}, {"use_ema": True},
+                                  {"gradient_accumulation_steps": 2}, {"momentum": 0.5}])  # fmt: skip
+def test_where_zeros_are_an_update_the_whole_table_is_updated(more):
+    assert fastnn.optimizers.SGD().skips_zeros and not fastnn.optimizers.SGD(**more).skips_zeros
+
+
 @pytest.mark.parametrize("make, message", [
     (lambda: layers.LSTM(0), "units must be a positive integer"),
     (lambda: layers.GRU(3, dropout=1.5), "dropout must be in"),

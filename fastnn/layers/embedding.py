@@ -11,8 +11,11 @@ from fastnn.ops.core import is_tensor
 
 class Embedding(Layer):
     """Class ids (batch, ...) to their rows of a table: (batch, ..., output_dim). Weight: embeddings (input_dim,
-    output_dim). Only the gradient's rows of ids that occur are added up; optimizers see the others as zeros, as in
-    Keras.
+    output_dim).
+
+    Where a gradient of zeros is no update (SGD without momentum and Adagrad, without weight decay, norm clipping,
+    accumulation and averages), a step touches only the rows that it looks up, however large the table. Other optimizers
+    see zeros for the rest, as in Keras.
 
     Args:
         input_dim: number of ids, 0 .. input_dim - 1; others are an error.

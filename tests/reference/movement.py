@@ -49,6 +49,8 @@ def gather_rows(c):
 @kernel("scatter_add_rows")
 def scatter_add_rows(c):
     table = c.p[0][: c.i[2] * c.i[1]].reshape(c.i[2], c.i[1])
+    if c.int(3):
+        table[c.vector(2)] = 0
     np.add.at(table, c.vector(2), c.matrix(1))
 
 

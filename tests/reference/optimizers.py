@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .registry import KERNELS, kernel
+from .registry import KERNELS, Call, kernel
 
 
 def _update(c):
@@ -42,6 +42,16 @@ def rule(name):
 @rule("sgd")
 def sgd(p, g, rate, slots, c):
     p -= rate * g
+
+
+@kernel("sgd_rows", "adagrad_rows")
+def update_rows(c):
+    columns = c.i[3]
+    for index in set(c.p[7][: c.rows].tolist()):
+        at = slice(index * columns, (index + 1) * columns)
+        p = [None if x is None else x[at] for x in c.p[:7]]
+        KERNELS[c.name.removesuffix("_rows")](Call(c.name, p, (columns, *c.i[1:3]), c.f, columns, c.step))
+        p[1][...] = 0
 
 
 @rule("momentum")
