@@ -39,6 +39,8 @@ def read(name):
     path = Path(name)
     if not path.exists():
         path = Path(os.environ.get("FASTNN_DATA", ".")) / "text" / name
+    if not path.exists():
+        raise SystemExit(f"{path} is not there: pass --text, set FASTNN_DATA, or try --quick")
     data = path.read_bytes()
     return (gzip.decompress(data) if path.suffix == ".gz" else data).decode()
 

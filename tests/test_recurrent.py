@@ -555,6 +555,16 @@ def test_sequences_that_do_not_fit_are_refused_and_nothing_is_lost(length):
     np.testing.assert_array_equal(model.predict(x[:, :4], verbose=0), told)
 
 
+def test_summary_counts_the_products_of_all_steps():
+    model = fastnn.Sequential([
+        layers.Input((7, 3)), layers.TimeDistributed(layers.Dense(4)),
+        layers.Bidirectional(layers.LSTM(3, return_sequences=True)), layers.Jordan(4, 3, return_sequences=True),
+        layers.GRU(2),
+    ])  # fmt: skip
+    shown = [line.split("|")[-1].strip() for line in model.summary(print_fn=None).splitlines() if " | " in line]
+    assert shown[2:] == ["84", "1,176", "336", "210"]
+
+
 def test_attention_gradients_flow_through_masks():
     rng = np.random.default_rng(13)
     x = rng.normal(size=(2, 3, 4))

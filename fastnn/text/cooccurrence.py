@@ -59,7 +59,7 @@ def pmi(counts, smoothing=1.0, shift=1.0):
     N_i sums of rows, N_j of columns; with `smoothing` below 1 the columns' share N_j / N becomes N_j^smoothing / sum
     N_j^smoothing, which keeps rare contexts from winning (0.75: Levy, Goldberg and Dagan, "Improving distributional
     similarity with lessons learned from word embeddings", 2015). `shift` is the k of shifted PMI, what skip-gram with k
-    negatives factorises (Levy and Goldberg 2014).
+    negatives factorizes (Levy and Goldberg 2014).
     """
     _check.real("pmi", "smoothing", smoothing, 0)
     if not _check.real("pmi", "shift", shift, 0) > 0:
