@@ -6,7 +6,8 @@ agrees with people's judgments of similarity (WordSim-353), and a map of some wo
     python examples/word_vectors.py --quick                # a page of Alice in Wonderland: seconds, no files
 
 Draws word_vectors.png (with matplotlib): the words of a few themes on the first two principal components of their
-skip-gram vectors. WordSim-353: Finkelstein et al. 2002; the quick text: Lewis Carroll, 1865.
+skip-gram vectors. WordSim-353: Finkelstein et al. 2002; the quick text: Lewis Carroll, 1865. On the classics, seed 1,
+Spearman's correlation is 0.37 for skip-gram, 0.27 for CBOW, 0.44 for PPMI with SVD; docs/text.md has more seeds.
 """
 
 import argparse
@@ -62,7 +63,8 @@ def words_of(line):
 
 def train(corpus, quick, options):
     """{method: WordVectors}, printing what each took."""
-    size, epochs, found = (20, 150, {}) if quick else (options.size, options.epochs, {})
+    size, epochs = (20, 150) if quick else (options.size, options.epochs)
+    found = {}
     common = {"min_count": 1 if quick else 5, "seed": options.seed, "deterministic": not options.lock_free}
     for name, model in (("skip-gram", text.SkipGram), ("CBOW", text.CBOW)):
         start = time.perf_counter()

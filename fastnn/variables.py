@@ -72,12 +72,13 @@ class Variable:
         return np.array(self.value, dtype=dtype, copy=True if copy is None else copy)
 
     def assign(self, value):
-        """Sets all values; on a symbolic value, the step being traced will. Returns the variable."""
+        """Sets all values; on a symbolic value, the step being traced will, after its gradients are made. A tensor of
+        the batch sets the rows of its samples. Returns the variable."""
         trace = graph.current_trace()
         if isinstance(value, graph.Tensor):
             if trace is None:
                 raise ValueError(f"{self.path}: a symbolic value can be assigned inside a traced call only")
-            if value.shape != self.shape:
+            if value.shape != self.shape and not (value.batched and value.shape[1:] == self.shape[1:]):
                 raise ValueError(f"{self.path}: cannot assign a value of shape {value.shape}, expected {self.shape}")
             trace.updates[self] = value
             return self

@@ -1,4 +1,4 @@
-"""Compiled steps against the float64 interpreter of their records (tests/reference.py), value by value."""
+"""Compiled steps against the float64 interpreter of their records (tests/reference), value by value."""
 
 import numpy as np
 import pytest
@@ -66,6 +66,15 @@ def test_dense_net_with_the_activation_apart(activation, rng, real):
 def test_widths(widths, rng, real):
     model = Sequential([Input((widths[0],)), *[Dense(w, activation="tanh") for w in widths], Dense(1)])
     check(model, numbers(rng, ROWS, widths[0]), numbers(rng, ROWS, 1), optimizer="sgd", loss="mse")
+
+
+@pytest.mark.parametrize("optimizer", [
+    optimizers.SGD(0.1), optimizers.Adagrad(0.1, clipvalue=0.01), optimizers.SGD(0.1, momentum=0.9), optimizers.Adam()
+], ids=["sgd", "adagrad", "momentum", "adam"])  # fmt: skip
+def test_tables(optimizer, rng, real):
+    model = Sequential([Input((3,), dtype="int32"), layers.Embedding(30, 5), layers.Flatten(), Dense(2)])
+    optimizer = type(optimizer).from_config(optimizer.get_config())
+    check(model, rng.integers(0, 9, (ROWS, 3)), numbers(rng, ROWS, 2), optimizer=optimizer, loss="mse")
 
 
 @pytest.mark.parametrize("batch", [1, 2, 16, 19])

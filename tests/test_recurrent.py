@@ -232,6 +232,22 @@ def test_jordan(options, teacher):
         np.testing.assert_allclose(got, numeric, atol=1e-6, rtol=1e-5)
 
 
+def test_jordan_drops_what_is_fed_back():
+    fastnn.utils.set_random_seed(3)
+    layer = layers.Jordan(3, 4, recurrent_dropout=0.5, return_sequences=True, recurrent_initializer="ones",
+                          kernel_initializer="zeros", activation="linear")  # fmt: skip
+    x = np.zeros((30, 4, 2))
+    state = [np.ones((30, 4)), np.zeros((30, 4))]
+    layer(x)
+    v = np.ones((3, 4)) / 3
+    layer.set_weights([np.zeros((2, 3)), np.ones((4, 3)), np.zeros(3), v, np.zeros(4)])
+    np.testing.assert_allclose(layer(x, initial_state=state), 4.0 ** np.arange(1, 5)[:, None] * np.ones((30, 4, 4)))
+    y = np.asarray(layer(x, initial_state=state, training=True))
+    kept = y[:, 0, 0] / 2  # of the four fed back, each twice as large
+    assert set(kept.round(4)) <= {0, 1, 2, 3, 4} and len(set(kept.round(4))) > 2
+    np.testing.assert_allclose(y[:, 1], y[:, 0] * 2 * kept[:, None], rtol=1e-5)  # the same ones in all steps
+
+
 def test_jordan_learns_with_its_targets_fed_back():
     rng = np.random.default_rng(5)
     x, y = rng.normal(size=(24, 5, 3)), rng.normal(size=(24, 5, 2))
@@ -287,12 +303,21 @@ def test_files(cell, tmp_path):
     np.testing.assert_array_equal(model.predict(ids), again.predict(ids))
 
 
-@pytest.mark.parametrize("cell", ["SimpleRNN", "LSTM", "GRU"])
+STATEFUL = {  # the last two step by step
+    "SimpleRNN": lambda **more: layers.SimpleRNN(5, **more),
+    "LSTM": lambda **more: layers.LSTM(5, **more),
+    "GRU": lambda **more: layers.GRU(5, **more),
+    "silu": lambda **more: layers.LSTM(5, activation="silu", **more),
+    "Jordan": lambda **more: layers.Jordan(4, 5, decay=0.5, **more),
+}
+
+
+@pytest.mark.parametrize("cell", STATEFUL)
 def test_stateful_goes_on_where_it_ended(cell):
     rng = np.random.default_rng(9)
     x = rng.normal(size=(4, 12, 3)).astype("float32")
-    whole = fastnn.Sequential([layers.Input((12, 3)), getattr(layers, cell)(5, return_sequences=True)])
-    part = fastnn.Sequential([layers.Input((4, 3)), getattr(layers, cell)(5, return_sequences=True, stateful=True)])
+    whole = fastnn.Sequential([layers.Input((12, 3)), STATEFUL[cell](return_sequences=True)])
+    part = fastnn.Sequential([layers.Input((4, 3)), STATEFUL[cell](return_sequences=True, stateful=True)])
     part.set_weights(whole.get_weights())
     for _ in range(2):
         pieces = [part.predict(x[:, t : t + 4]) for t in (0, 4, 8)]
@@ -308,10 +333,34 @@ def test_stateful_goes_on_where_it_ended(cell):
         part.predict(x[:3, :4], batch_size=2)
 
 
-def test_stateful_training_sees_the_state():
+@pytest.mark.parametrize("cell", ["SimpleRNN", "LSTM", "GRU"])
+@pytest.mark.parametrize("options", [{}, {"go_backwards": True}, {"zero_output_for_mask": True}])
+def test_step_by_step_is_the_kernel(cell, options, monkeypatch):
+    """Stateful training with masks, when the kernels are made to know no activation."""
+    rng = np.random.default_rng(16)
+    x, y = rng.normal(size=(9, 4, 3)), rng.normal(size=(9, 4, 5))
+    x[rng.random((9, 4)) < 0.3] = 0
+    results = []
+    for known in (True, False):
+        if not known:
+            monkeypatch.setattr("fastnn.layers.recurrent._KERNEL_ACTIVATIONS", {})
+        fastnn.utils.set_random_seed(3)
+        model = fastnn.Sequential([layers.Input((4, 3)), layers.Masking(),
+                                   getattr(layers, cell)(5, return_sequences=True, stateful=True,
+                                                         **options)])  # fmt: skip
+        model.compile(fastnn.optimizers.SGD(0.1, momentum=0.9), "mse")
+        model.fit(x, y, batch_size=3, shuffle=False, epochs=3, verbose=0)
+        states = [s.value.copy() for s in model.layers[-1].states]
+        results.append([*model.get_weights(), *states, model.predict(x, batch_size=3, verbose=0)])
+    for a, b in zip(*results, strict=True):
+        np.testing.assert_allclose(a, b, atol=2e-6)
+
+
+@pytest.mark.parametrize("cell", STATEFUL)
+def test_stateful_training_sees_the_state(cell):
     rng = np.random.default_rng(10)
     x, y = rng.normal(size=(8, 4, 3)), rng.normal(size=(8, 2))
-    model = fastnn.Sequential([layers.Input((4, 3)), layers.LSTM(5, stateful=True), layers.Dense(2)])
+    model = fastnn.Sequential([layers.Input((4, 3)), STATEFUL[cell](stateful=True), layers.Dense(2)])
     model.compile("sgd", "mse")
     model.fit(x, y, batch_size=4, shuffle=False, epochs=1, verbose=0)
     assert all(np.any(s.value != 0) for s in model.layers[0].states)
@@ -393,6 +442,40 @@ def test_embedding_checks_ids():
                 call()
 
 
+@pytest.mark.parametrize("make", [
+    lambda **more: fastnn.optimizers.SGD(0.5, **more), lambda **more: fastnn.optimizers.Adagrad(0.5, **more)
+], ids=["sgd", "adagrad"])  # fmt: skip
+@pytest.mark.parametrize("shared", [False, True])
+def test_only_rows_that_were_looked_up_are_touched(make, shared, monkeypatch):
+    """The same bits as an update of the whole table, where the table has one use; the other rows are not even read."""
+    rng = np.random.default_rng(20)
+    ids, y = rng.integers(0, 30, (23, 5)), rng.normal(size=(23, 1))
+    results = []
+    for whole in (False, True):
+        if whole:
+            monkeypatch.setattr(fastnn.optimizers.Optimizer, "skips_zeros", False)
+        fastnn.utils.set_random_seed(4)
+        x, table = layers.Input((5,), dtype="int32"), layers.Embedding(40, 7, mask_zero=True)
+        z = layers.GRU(3)(table(x))
+        if shared:
+            z = layers.Concatenate()([z, layers.GlobalAveragePooling1D()(table(x))])
+        model = fastnn.Model(x, layers.Dense(1)(z))
+        model.compile(make(), "mse")
+        table.embeddings.value[30:] = np.nan if not shared else 1
+        model.fit(ids, y, batch_size=6, epochs=3, verbose=0)
+        results.append([*model.get_weights(), model.predict(ids, verbose=0)])
+        kernels = {r.kernel for step in model._steps.values() for r in step.plan.records}
+        assert (f"{model.optimizer.name.lower()}_rows" in kernels) == (not whole and not shared)
+    for a, b in zip(*results, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("more", [{"weight_decay": 0.1}, {"clipnorm": 1.0}, {"global_clipnorm": 1.0}, {"use_ema": True},
+                                  {"gradient_accumulation_steps": 2}, {"momentum": 0.5}])  # fmt: skip
+def test_where_zeros_are_an_update_the_whole_table_is_updated(more):
+    assert fastnn.optimizers.SGD().skips_zeros and not fastnn.optimizers.SGD(**more).skips_zeros
+
+
 @pytest.mark.parametrize("make, message", [
     (lambda: layers.LSTM(0), "units must be a positive integer"),
     (lambda: layers.GRU(3, dropout=1.5), "dropout must be in"),
@@ -401,13 +484,26 @@ def test_embedding_checks_ids():
     (lambda: layers.LSTM(3)(np.zeros((2, 4, 3)), initial_state=np.zeros((2, 3))), "initial_state must be of shapes"),
     (lambda: layers.GRU(3)(np.zeros((2, 4, 3)), mask=np.zeros((2, 3))), "mask must have shape"),
     (lambda: layers.Jordan(3, 2)(np.zeros((2, 4, 3)), teacher=np.zeros((2, 4, 3))), "teacher must have shape"),
-    (lambda: layers.Jordan(3, 2, stateful=True), "not supported"),
     (lambda: layers.Bidirectional(layers.Dense(3)), "expected a recurrent layer"),
     (lambda: layers.Bidirectional(layers.GRU(3), merge_mode="max"), "merge_mode"),
+    (lambda: layers.Bidirectional(layers.GRU(3), "sum", backward_layer=layers.GRU(4, go_backwards=True)), "one size"),
     (lambda: layers.TimeDistributed(layers.Dense(3))(np.zeros((2, 3))), "expected inputs"),
+    (lambda: layers.TimeDistributed(layers.Conv1D(3, 2))(np.zeros((2, 0, 3, 3))), "expected inputs"),
+    (lambda: layers.TimeDistributed(layers.GRU(3))(np.zeros((2, 3, 4, 2)), mask=np.ones((2, 4, 4))), "begin with"),
     (lambda: layers.Embedding(0, 3), "input_dim"),
     (lambda: layers.MultiHeadAttention(2, 3)(np.zeros((2, 3)), np.zeros((2, 3))), "expected query"),
+    (lambda: layers.MultiHeadAttention(2, 3, attention_axes=3)(*[np.zeros((2, 3, 4))] * 2), "attention_axes"),
+    (lambda: layers.MultiHeadAttention(2, 3, attention_axes=()), "attention_axes must be"),
+    (lambda: layers.MultiHeadAttention(2, 3, sliding_window=0), "sliding_window must be"),
+    (lambda: layers.MultiHeadAttention(2, 3)(*[np.zeros((2, 3, 4))] * 2, attention_mask=np.ones((2, 3))),
+     "attention_mask must be"),
+    (lambda: layers.MultiHeadAttention(2, 3)(*[np.zeros((2, 3, 4))] * 2, query_mask=np.ones((2, 3, 1))),
+     "need a dimension"),
+    (lambda: layers.MultiHeadAttention(2, 3)(np.zeros((2, 3, 4)), np.zeros((2, 0, 4))), "must have steps"),
     (lambda: layers.Attention()(np.zeros((2, 3))), "expected"),
+    (lambda: layers.Attention()([np.zeros((2, 3, 4)), np.zeros((2, 3, 5))]), "as many features"),
+    (lambda: layers.LSTM(3, dropout="half"), "dropout must be in"),
+    (lambda: fastnn.Sequential([layers.Input((2, 3)), layers.LSTM(3)]).predict([[[1, 2, 3]], [[1]]]), "pad_sequences"),
     (lambda: ops.recurrence("elman", np.zeros((1, 1, 1)), np.zeros((1, 1))), "cell must be one of"),
     (lambda: ops.recurrence("lstm", np.zeros((1, 1, 3)), np.zeros((1, 4))), "x must be"),
 ])  # fmt: skip
@@ -416,7 +512,22 @@ def test_errors(make, message):
         make()
 
 
+def test_wrong_types_are_named():
+    for call, message in (
+        (lambda: layers.Embedding(5, 2)(np.array([["a"]])), "ids must be numbers"),
+        (lambda: layers.Masking("zero"), "mask_value must be a number"),
+        (lambda: fastnn.utils.Vocabulary("ab").decode(["a"]), "ids must be integers"),
+        (lambda: fastnn.utils.Vocabulary.of(5), "expected a text"),
+    ):
+        with pytest.raises(TypeError, match=message):
+            call()
+
+
 def test_wrong_features_are_named():
+    attention = layers.MultiHeadAttention(2, 3)
+    attention(*[np.zeros((2, 3, 4))] * 2)
+    with pytest.raises(ValueError, match=r"\(4, 4, 4\) features"):
+        attention(np.zeros((2, 3, 5)), np.zeros((2, 3, 4)))
     layer = layers.LSTM(3)
     layer(np.zeros((2, 4, 5)))
     with pytest.raises(ValueError, match="5 features"):
@@ -444,6 +555,16 @@ def test_sequences_that_do_not_fit_are_refused_and_nothing_is_lost(length):
     np.testing.assert_array_equal(model.predict(x[:, :4], verbose=0), told)
 
 
+def test_summary_counts_the_products_of_all_steps():
+    model = fastnn.Sequential([
+        layers.Input((7, 3)), layers.TimeDistributed(layers.Dense(4)),
+        layers.Bidirectional(layers.LSTM(3, return_sequences=True)), layers.Jordan(4, 3, return_sequences=True),
+        layers.GRU(2),
+    ])  # fmt: skip
+    shown = [line.split("|")[-1].strip() for line in model.summary(print_fn=None).splitlines() if " | " in line]
+    assert shown[2:] == ["84", "1,176", "336", "210"]
+
+
 def test_attention_gradients_flow_through_masks():
     rng = np.random.default_rng(13)
     x = rng.normal(size=(2, 3, 4))
@@ -458,3 +579,57 @@ def test_attention_gradients_flow_through_masks():
 
     for got, numeric in gradients(function, [x], [rng.normal(size=(2, 3, 4))]):
         np.testing.assert_allclose(got, numeric, atol=1e-7, rtol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(3, 4), (1, 3, 4), (2, 1, 3, 4), (2, 2, 3, 4)])
+def test_attention_masks_of_any_rank(shape):
+    rng = np.random.default_rng(17)
+    x, z = rng.normal(size=(2, 3, 5)), rng.normal(size=(2, 4, 6))
+    layer = layers.MultiHeadAttention(2, 3, sliding_window=3, dtype="float64")
+    allowed = rng.random(shape) < 0.6
+    allowed[..., 0] = True
+    _, scores = layer(x, z, attention_mask=allowed, query_mask=[[1, 1, 0]] * 2, return_attention_scores=True)
+    near = np.abs(np.arange(3)[:, None] - np.arange(4)) < 3
+    full = np.broadcast_to(allowed if len(shape) == 4 else allowed.reshape(-1, 1, 3, 4), (2, 2, 3, 4)) & near
+    full = full & (np.arange(3) < 2)[:, None]
+    np.testing.assert_array_equal(scores > 0, full)
+    np.testing.assert_allclose(scores.sum(axis=-1)[:, :, :2], 1)
+    assert layer.compute_output_shape((2, 3, 5), (2, 4, 6)) == (2, 3, 5)
+    again = copied(layer)
+    again.build((2, 3, 5), (2, 4, 6))
+    assert [w.shape for w in again.weights] == [w.shape for w in layer.weights]
+
+
+def test_each_position_minds_its_own_along_free_axes():
+    rng = np.random.default_rng(18)
+    x, mask = rng.normal(size=(2, 3, 4, 5)), np.array([[[1, 1, 1, 0]] * 3] * 2)
+    rows = layers.MultiHeadAttention(2, 3, attention_axes=2, use_gate=True, dtype="float64")
+    y, scores = rows(x, x, query_mask=mask, value_mask=mask, use_causal_mask=True, return_attention_scores=True)
+    plain = layers.MultiHeadAttention(2, 3, use_gate=True, dtype="float64")
+    plain.build((2, 4, 5), (2, 4, 5))
+    plain.set_weights(rows.get_weights())
+    assert y.shape == x.shape and scores.shape == (2, 3, 2, 4, 4)
+    for j in range(3):
+        own = plain(x[:, j], x[:, j], query_mask=mask[:, j], value_mask=mask[:, j], use_causal_mask=True,
+                    return_attention_scores=True)  # fmt: skip
+        np.testing.assert_allclose(y[:, j], own[0], atol=1e-12)
+        np.testing.assert_allclose(scores[:, j], own[1], atol=1e-12)
+
+
+def test_masks_within_steps():
+    """Sentences of words: what is masked within a sentence, and sentences without a word."""
+    rng = np.random.default_rng(19)
+    ids = rng.integers(1, 9, (4, 3, 5))
+    ids[:, :, 3:] = 0
+    ids[1, 2] = ids[2, 0] = 0
+    embedding, words, sentences = layers.Embedding(9, 4, mask_zero=True), layers.LSTM(3), layers.GRU(2)
+    model = fastnn.Sequential(
+        [layers.Input((3, 5), dtype="int32"), embedding, layers.TimeDistributed(words), sentences]
+    )
+    found = model.predict(ids, verbose=0)
+    vectors = np.stack([words(np.asarray(embedding(ids[:, t, :3]))) for t in range(3)], axis=1)
+    for row, told, own in zip(ids, found, vectors, strict=True):
+        kept = own[None, row.any(axis=1)]
+        np.testing.assert_allclose(told, sentences(kept)[0], atol=1e-6)
+    whole = layers.TimeDistributed(layers.LSTM(3, return_sequences=True))(embedding(ids))
+    np.testing.assert_array_equal(graph.mask_of(whole), ids != 0)

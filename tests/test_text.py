@@ -271,6 +271,10 @@ def test_wrong_svd(rng):
         text.dense_svd(np.ones(3))
     with pytest.raises(ValueError, match="there are 2 words, but a has 3 rows"):
         text.svd_vectors(["a", "b"], np.eye(3), 2)
+    with pytest.raises(ValueError, match="a must hold finite numbers"):
+        text.randomized_svd(np.full((3, 3), np.nan), 1)
+    with pytest.raises(ValueError, match="a holds nothing but zeros"):
+        text.svd_vectors("abc", np.zeros((3, 3)), 2)
 
 
 def test_svd_vectors():
@@ -374,6 +378,14 @@ def test_evaluation(vectors, tmp_path):
         text.read_analogies(questions)
     with pytest.raises(ValueError, match="0 of 1 pairs have vectors"):
         text.evaluate_similarity(vectors, [("x", "y", 1.0)])
+    with pytest.raises(ValueError, match=r"a list of \(word, word, similarity\), got \('king', 1.0\)"):
+        text.evaluate_similarity(vectors, [("king", 1.0)])
+    with pytest.raises(ValueError, match="none of 1 questions has four words with vectors"):
+        text.evaluate_analogies(vectors, [("", "king", "queen", "x", "y")])
+    with pytest.raises(ValueError, match="restrict must be an integer of at least 1"):
+        text.evaluate_analogies(vectors, [("", "king", "queen", "man", "woman")], restrict=0)
+    with pytest.raises(TypeError, match="vectors must be WordVectors, got dict"):
+        text.evaluate_similarity({}, [("king", "queen", 1.0)])
 
 
 @pytest.mark.data
@@ -435,6 +447,7 @@ def test_damaged_files(tmp_path):
         (b"2 2\na 1 2\n", "damaged"),
         (b"2 2\na 1 2\nb 1\n     ", "damaged"),
         (b"2 2\na 1 2\nb 1 x\n", "line 3 holds what is no number"),
+        (b"1 4\na 1.25 2.25 3.25 4.2x\n", "line 2 holds what is no number"),
         (b"2 2\na 1 2\nb 1 nan\n", "the vector of 'b' is not finite"),
         (b"2 2\na 1 2\na 1 2\n", "a word occurs twice"),
         (b"1 2\na 1 2\nb 1 2\n", "1 words were announced, 2 lines follow"),

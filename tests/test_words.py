@@ -5,9 +5,9 @@ import itertools
 
 import numpy as np
 import pytest
-import reference_words as twin
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from reference import words as twin
 
 from fastnn import text
 from fastnn.text.word2vec import alias_table, huffman_paths

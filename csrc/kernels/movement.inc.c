@@ -247,14 +247,18 @@ static int64_t scatter_tasks(const fn_op *op, const fn_step *step)
     return (op->i[1] + SCATTER_COLUMNS - 1) / SCATTER_COLUMNS;
 }
 
-/* scatter_add_rows: table[indices[r]] += x[r], in the order of r; indices out of range are left out.
- * p: table, x, indices int32.  i: rows, columns, rows of the table.  A task is a block of columns. */
+/* scatter_add_rows: table[indices[r]] += x[r], in the order of r; indices out of range are left out. `clear`: those
+ * rows of the table are made 0 first.
+ * p: table, x, indices int32.  i: rows, columns, rows of the table, clear.  A task is a block of columns. */
 static void scatter_add_rows_run(const fn_op *op, const fn_step *step, int64_t lo, int64_t hi, void *scratch)
 {
     (void)scratch;
     const int64_t rows = fn_rows(op, step), cols = op->i[1], from = lo * SCATTER_COLUMNS;
     const int64_t n = (hi * SCATTER_COLUMNS < cols ? hi * SCATTER_COLUMNS : cols) - from;
     const int32_t *indices = op->p[2];
+    for (int64_t r = 0; r < rows && op->i[3]; r++)
+        if (indices[r] >= 0 && indices[r] < op->i[2])
+            memset((real *)op->p[0] + indices[r] * cols + from, 0, (size_t)n * sizeof(real));
     for (int64_t r = 0; r < rows; r++)
         if (indices[r] >= 0 && indices[r] < op->i[2])
             move_run_real((real *)op->p[0] + indices[r] * cols + from, 1,

@@ -774,11 +774,46 @@ static void direction_ratio(const fn_op *op, const fn_step *step, int64_t lo, in
     *(double *)op->p[0] = ratio;
 }
 
+/* ---- updates of a table's rows at `indices` alone, for methods to which a gradient of zeros is no update ----
+ *
+ * p: as above, for the whole table, the gradient's rows at `indices` alone being read, and 7 indices int32.
+ * i: 0 indices, 1 flags, 2 column, as above, 3 columns of the table, 4 its rows.   f: as above.
+ * A row's gradient is made 0 after its update, so that an index that comes again changes nothing. One task. */
+FN_INLINE void update_rows(void (*update)(const fn_op *, const fn_step *, int64_t, int64_t, void *), const fn_op *op,
+                           const fn_step *step)
+{
+    const int64_t n = fn_rows(op, step), columns = op->i[3];
+    const int32_t *indices = op->p[7];
+    fn_op row = *op;
+    row.i[0] = columns;
+    for (int64_t r = 0; r < n; r++) {
+        if (indices[r] < 0 || indices[r] >= op->i[4])
+            continue;
+        for (int k = 0; k < 5; k++)
+            row.p[k] = op->p[k] == NULL ? NULL : (real *)op->p[k] + indices[r] * columns;
+        update(&row, step, 0, update_tasks(&row, step), NULL);
+        memset(row.p[1], 0, (size_t)columns * sizeof(real));
+    }
+}
+
+static void sgd_rows(const fn_op *op, const fn_step *step, int64_t lo, int64_t hi, void *scratch)
+{
+    (void)lo; (void)hi; (void)scratch;
+    update_rows(sgd, op, step);
+}
+
+static void adagrad_rows(const fn_op *op, const fn_step *step, int64_t lo, int64_t hi, void *scratch)
+{
+    (void)lo; (void)hi; (void)scratch;
+    update_rows(adagrad, op, step);
+}
+
 #undef UPDATE_RULE
 #undef UPDATE_UNUSED
 
 #define FN_OPTIMIZERS_KERNELS(X) \
     X(sgd, FN_SPLIT_BLOCKS, update_tasks, NULL, sgd) \
+    X(sgd_rows, FN_SPLIT_SERIAL, fn_one_task, NULL, sgd_rows) \
     X(momentum, FN_SPLIT_BLOCKS, update_tasks, NULL, momentum) \
     X(nesterov, FN_SPLIT_BLOCKS, update_tasks, NULL, nesterov) \
     X(adam, FN_SPLIT_BLOCKS, update_tasks, NULL, adam) \
@@ -786,6 +821,7 @@ static void direction_ratio(const fn_op *op, const fn_step *step, int64_t lo, in
     X(adamax, FN_SPLIT_BLOCKS, update_tasks, NULL, adamax) \
     X(rmsprop, FN_SPLIT_BLOCKS, update_tasks, NULL, rmsprop) \
     X(adagrad, FN_SPLIT_BLOCKS, update_tasks, NULL, adagrad) \
+    X(adagrad_rows, FN_SPLIT_SERIAL, fn_one_task, NULL, adagrad_rows) \
     X(adadelta, FN_SPLIT_BLOCKS, update_tasks, NULL, adadelta) \
     X(lion, FN_SPLIT_BLOCKS, update_tasks, NULL, lion) \
     X(ftrl, FN_SPLIT_BLOCKS, update_tasks, NULL, ftrl) \

@@ -4,14 +4,18 @@ import numpy as np
 
 from fastnn import constraints, initializers, ops, regularizers
 from fastnn.graph import set_mask
+from fastnn.layers._check import positive
 from fastnn.layers.layer import Layer
-from fastnn.layers.recurrent import positive
 from fastnn.ops.core import is_tensor
 
 
 class Embedding(Layer):
     """Class ids (batch, ...) to their rows of a table: (batch, ..., output_dim). Weight: embeddings (input_dim,
-    output_dim). The gradient is added up in the rows that occur alone.
+    output_dim).
+
+    Where a gradient of zeros is no update (SGD without momentum and Adagrad, without weight decay, norm clipping,
+    accumulation and averages), a step touches only the rows that it looks up, however large the table. Other optimizers
+    see zeros for the rest, as in Keras.
 
     Args:
         input_dim: number of ids, 0 .. input_dim - 1; others are an error.
@@ -19,6 +23,7 @@ class Embedding(Layer):
         embeddings_initializer, embeddings_regularizer, embeddings_constraint: of the table.
         mask_zero: whether the id 0 is padding, which later layers that know masks skip.
         weights: the table's first values.
+        input_length: accepted for the sake of older code.
     """
 
     def __init__(self, input_dim, output_dim, embeddings_initializer="uniform", embeddings_regularizer=None,
@@ -51,6 +56,8 @@ class Embedding(Layer):
     def check_ids(self, ids, where=None):
         """Raises unless all of an array's ids have a row."""
         ids = np.asarray(ids)
+        if ids.dtype.kind not in "iufb":
+            raise TypeError(f"{where or f'Embedding {self.name!r}'}: ids must be numbers, got {ids.dtype}")
         wrong = ~((ids >= 0) & (ids < self.input_dim))
         if wrong.any():
             raise ValueError(
@@ -89,6 +96,8 @@ class Masking(Layer):
 
     def __init__(self, mask_value=0.0, **kwargs):
         super().__init__(**kwargs)
+        if isinstance(mask_value, bool) or not isinstance(mask_value, (int, float, np.number)):
+            raise TypeError(f"Masking: mask_value must be a number, got {mask_value!r}")
         self.mask_value = float(mask_value)
 
     def compute_mask(self, inputs, mask=None):

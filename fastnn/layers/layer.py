@@ -330,8 +330,7 @@ class Layer:
         if masked and not self.supports_masking and not self._keeps_masks:
             warnings.warn(
                 f"{type(self).__name__} {self.name!r} does not support masking: the layers behind it do not see the "
-                "mask "
-                "of its inputs",
+                "mask of its inputs",
                 stacklevel=4,
             )
         if (masked or type(self).compute_mask is not Layer.compute_mask) and not self._keeps_masks:

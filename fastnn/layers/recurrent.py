@@ -7,6 +7,7 @@ sequence (`fastnn.ops.recurrence`). Cells with an activation that the kernels do
 import numpy as np
 
 from fastnn import activations, constraints, graph, initializers, ops, regularizers
+from fastnn.layers._check import positive, share
 from fastnn.layers.core import random_stream
 from fastnn.layers.layer import Layer
 from fastnn.ops import nn
@@ -22,20 +23,6 @@ _KERNEL_ACTIVATIONS = {
         "exponential": 0.0, "relu6": 0.0, "hard_sigmoid": 0.0, "softsign": 0.0,
     }.items()
 }  # fmt: skip
-
-
-def positive(where, name, value):
-    """`value` as an int; it must be a positive integer."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-        raise ValueError(f"{where}: {name} must be a positive integer, got {value!r}")
-    return int(value)
-
-
-def share(where, name, value):
-    """`value`, which must be in [0, 1)."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1:
-        raise ValueError(f"{where}: {name} must be in [0, 1), got {value!r}")
-    return value
 
 
 def zero_state(x, units):
@@ -157,7 +144,9 @@ class Recurrent(Layer):
     # ---- computing ----
 
     def call(self, sequences, initial_state=None, mask=None, training=False, aligned=False):
-        """aligned: outputs of a layer that goes backwards in the order of the inputs."""
+        """The result for sequences (batch, time, features), from `initial_state`, zeros by default: an array (batch,
+        units) or a list of them, as return_state gives. `mask` (batch, time): where it is 0 the state stays.
+        `aligned`: outputs of a layer that goes backwards in the order of the inputs."""
         shape = ops.shape(sequences)
         self._check_shape(shape)
         if self.built and self.kernel is not None and shape[-1] != self.kernel.shape[0]:
@@ -180,7 +169,7 @@ class Recurrent(Layer):
             sequences = ops.multiply(sequences, apply(nn.Dropout(self.dropout, stream), one))
         if training and self.recurrent_dropout:
             stream = random_stream(None if self.seed is None else self.seed + 1)
-            one = ops.affine(zero_state(sequences, self.units), 1.0, 1.0)
+            one = ops.affine(zero_state(sequences, self.state_size[0]), 1.0, 1.0)
             factors = apply(nn.Dropout(self.recurrent_dropout, stream), one)
         known = [_KERNEL_ACTIVATIONS.get(f) for f in self._activations()]
         if self.cell and None not in known:
@@ -237,13 +226,12 @@ class Recurrent(Layer):
     def _unrolled(self, x, states, mask, factors, aligned):
         """The same step by step, from operations."""
         steps = ops.shape(x)[1]
-        if any(isinstance(s, Variable) for s in states):
-            raise ValueError(
-                f"{type(self).__name__} {self.name!r}: stateful=True needs activations among "
-                f"{sorted(name for name, _ in _KERNEL_ACTIVATIONS.values())}"
-            )
         projected = self._project(x)
-        states = [zero_state(x, n) if s is None else s for s, n in zip(states, self.state_size, strict=True)]
+        kept = [s for s in states if isinstance(s, Variable)]
+        states = [
+            zero_state(x, n) if s is None else nn.sample_rows(s) if isinstance(s, Variable) else s
+            for s, n in zip(states, self.state_size, strict=True)
+        ]
         order = range(steps)[::-1] if self.go_backwards else range(steps)
         outputs, before = [], None
         for t in order:
@@ -254,6 +242,8 @@ class Recurrent(Layer):
             states = [keep(m, a, b) for a, b in zip(new, states, strict=True)]
             before = y
             outputs.append(y)
+        for variable, state in zip(kept, states, strict=False):
+            variable.assign(state)
         last = outputs[-1]
         if aligned and self.go_backwards:
             outputs = outputs[::-1]
@@ -328,6 +318,7 @@ class LSTM(Recurrent):
         c' = f c + i g,  h' = o activation(c'), and h' is the output
 
     Weights: kernel W (features, 4 units), recurrent_kernel U (units, 4 units), bias b (4 units,), gates i, f, g, o.
+    Call: layer(sequences (batch, time, features), initial_state=[h, c]) gives the last output (batch, units).
 
     Args:
         units: size of the state and of the output.
@@ -338,9 +329,9 @@ class LSTM(Recurrent):
         dropout: share of the inputs that is zeroed in training, the same in all steps and gates (Gal and Ghahramani
             2016).
         recurrent_dropout: the same of the state where it is multiplied by U; one mask for all gates, where Keras draws
-            one for each.
+            one for each, and then of the inputs too.
         return_sequences: the outputs of all steps (batch, time, units), not of the last alone.
-        return_state: (output, state ...) instead of the output.
+        return_state: (output, state ...) instead of the output; the states are h and, of an LSTM, c (batch, units).
         go_backwards: from the last step to the first; outputs are then in that order.
         stateful: sample j of a batch goes on where sample j of the batch before ended, until `reset_state`. The states
             are not among the weights.
@@ -468,8 +459,8 @@ class Jordan(Recurrent):
 
     With `teacher` targets (batch, time, output_units) in the call, training feeds the target of the step before
     back instead of the output (teacher forcing, Williams and Zipser 1989); without training they are ignored.
-    `initial_state` is [y, s] of the step before the first. Other arguments as for `SimpleRNN`; `stateful` is not
-    supported. The layer runs step by step.
+    `initial_state` is [y, s] of the step before the first; `recurrent_dropout` is that of s' where it is multiplied by
+    U. Other arguments as for `SimpleRNN`. The layer runs step by step.
     """
 
     _own = ("output_units", "decay")
@@ -484,11 +475,6 @@ class Jordan(Recurrent):
                          kernel_regularizer, recurrent_regularizer, bias_regularizer, activity_regularizer,
                          kernel_constraint, recurrent_constraint, bias_constraint, dropout, recurrent_dropout, seed,
                          return_sequences, return_state, go_backwards, stateful, unroll, **kwargs)  # fmt: skip
-        if self.stateful or self.recurrent_dropout:
-            raise ValueError(
-                "Jordan: stateful and recurrent_dropout are not supported; pass the state on by return_state and "
-                "initial_state"
-            )
         self.output_units = positive("Jordan", "output_units", output_units)
         self.output_activation = activations.get(output_activation)
         self.decay = float(share("Jordan", "decay", decay))
@@ -526,7 +512,8 @@ class Jordan(Recurrent):
     def _step(self, x, states, factors):
         y, context = states
         context = ops.add(ops.multiply(context, self.decay), y) if self.decay else y
-        h = self.activation(ops.add(x, ops.matmul(context, self.recurrent_kernel)))
+        into = context if factors is None else ops.multiply(context, factors)
+        h = self.activation(ops.add(x, ops.matmul(into, self.recurrent_kernel)))
         out = ops.matmul(h, self.output_kernel)
         out = self.output_activation(out if self.output_bias is None else ops.add(out, self.output_bias))
         return out, [out if self._teacher is None else next(self._teacher), context]

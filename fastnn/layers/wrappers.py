@@ -15,7 +15,9 @@ def _copied(layer, **changes):
 
 class Bidirectional(Layer):
     """A recurrent layer from the first step to the last beside one from the last to the first (Schuster and Paliwal
-    1997), their outputs of each step merged.
+    1997), their outputs of each step merged: (batch, units of both) or, where they return sequences, (batch, time,
+    units of both). The first state of a call is that of the forward layer, then that of the backward one; so are the
+    states that it returns.
 
     Args:
         layer: a recurrent layer; both directions are fresh copies of it.
@@ -44,6 +46,11 @@ class Bidirectional(Layer):
         for name in ("stateful", "return_sequences", "return_state"):
             if getattr(pair[0], name) != getattr(pair[1], name):
                 raise ValueError(f"Bidirectional: {name} must be the same in both layers")
+        if merge_mode in ("sum", "mul", "ave") and pair[0].state_size[0] != pair[1].state_size[0]:
+            raise ValueError(
+                f"Bidirectional: merge_mode {merge_mode!r} needs outputs of one size, got {pair[0].state_size[0]} and "
+                f"{pair[1].state_size[0]}; pass 'concat' or None"
+            )
         for one in pair:
             one.zero_output_for_mask = one.return_sequences
         self.merge_mode = merge_mode
@@ -122,7 +129,8 @@ class Bidirectional(Layer):
 
 
 class TimeDistributed(Layer):
-    """A layer applied to each step of (batch, time, ...)."""
+    """A layer applied to each step of (batch, time, ...); its results lie along axis 1. A mask (batch, time, ...) that
+    says what counts within a step is the layer's mask of that step."""
 
     supports_masking = True
     #: Layers that treat every step alike when given all at once.
@@ -145,17 +153,40 @@ class TimeDistributed(Layer):
             for v in self.layer._variables:
                 v.path = f"{self.name}/{v.name}"
 
-    def call(self, inputs, training=None):
-        if len(ops.shape(inputs)) < 3:
+    def call(self, inputs, training=None, mask=None):
+        shape = ops.shape(inputs)
+        if len(shape) < 3 or shape[1] == 0:
+            raise ValueError(f"TimeDistributed {self.name!r}: expected inputs (batch, time, ...), got shape {shape}")
+        if mask is not None and tuple(ops.shape(mask)[:2]) != tuple(shape[:2]):
             raise ValueError(
-                f"TimeDistributed {self.name!r}: expected inputs (batch, time, ...), got shape {ops.shape(inputs)}"
+                f"TimeDistributed {self.name!r}: mask must begin with the shape {tuple(shape[:2])} for inputs of shape "
+                f"{shape}, got {tuple(ops.shape(mask))}"
             )
         kwargs = {"training": training} if self.layer._takes("training") else {}
         if type(self.layer) in self._at_once:
             return self.layer(inputs, **kwargs)
-        steps = range(ops.shape(inputs)[1])
-        outputs = [self.layer(ops.getitem(inputs, (slice(None), t)), **kwargs) for t in steps]
+        outputs = []
+        for t in range(shape[1]):
+            at = (slice(None), t)
+            if self._masks_within(mask) and self.layer._takes("mask"):
+                kwargs["mask"] = ops.getitem(mask, at)
+            outputs.append(self.layer(ops.getitem(inputs, at), **kwargs))
         return ops.stack(outputs, axis=1)
+
+    @staticmethod
+    def _masks_within(mask):
+        """Whether a mask says more than which steps count: what counts within each."""
+        return mask is not None and len(ops.shape(mask)) > 2
+
+    def compute_mask(self, inputs, mask=None):
+        """A mask (batch, time, ...) is passed on where the layer keeps what counts within a step; else a step counts
+        if anything in it does."""
+        if not self._masks_within(mask):
+            return mask
+        first = (slice(None), 0)
+        if self.layer.compute_mask(ops.getitem(inputs, first), ops.getitem(mask, first)) is not None:
+            return mask
+        return ops.max(mask, axis=tuple(range(2, len(ops.shape(mask)))))
 
     def get_config(self):
         from fastnn.saving import serialize_keras_object

@@ -276,12 +276,13 @@ class Gather(Op):
 
 @register
 class GatherGrad(Op):
-    """Zeros of the table's shape with dy added at each index."""
+    """Zeros of the table's shape with dy added at each index. `rows_only`: just the rows at the indices are made; the
+    others hold what was in memory before."""
 
     name = "gather_grad"
 
-    def __init__(self, shape):
-        self.shape = tuple(shape)
+    def __init__(self, shape, rows_only=False):
+        self.shape, self.rows_only = tuple(shape), rows_only
 
     def infer(self, dy, index):
         return Spec(self.shape, dy.dtype)
@@ -289,10 +290,11 @@ class GatherGrad(Op):
     def lower(self, b, outs, ins):
         dy, index = ins
         n, columns = size(self.shape), size(self.shape[1:])
-        b.run("fill", outs, (n, 1), (0.0,), cost=n * 0.1)
+        if not self.rows_only:
+            b.run("fill", outs, (n, 1), (0.0,), cost=n * 0.1)
         rows = size(index.shape)
-        b.run("scatter_add_rows", (outs[0], dy, index), (rows, columns, self.shape[0]), cost=rows * columns,
-              batched=is_batched(index.shape))  # fmt: skip
+        b.run("scatter_add_rows", (outs[0], dy, index), (rows, columns, self.shape[0], int(self.rows_only)),
+              cost=rows * columns, batched=is_batched(index.shape))  # fmt: skip
 
 
 # ---- functions for users ----

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from fastnn import graph
 from fastnn.graph import Leaf, Spec, Tensor
 from fastnn.ops import elementwise as ew
 from fastnn.ops import movement as sh
@@ -9,6 +10,7 @@ from fastnn.ops.core import (
     NoGradient,
     Op,
     apply,
+    as_tensor,
     common_dtype,
     is_batched,
     lead,
@@ -377,6 +379,37 @@ class GaussianNoise(Op):
         batched = is_batched(outs[0].shape)
         b.run("gaussian_noise", (*outs, *ins), (1, n, self.stream) if batched else (n, 1, self.stream), (self.std,),
               cost=n * 2.0, batched=batched)  # fmt: skip
+
+
+# ---- states ----
+
+
+@register
+class SampleRows(Op):
+    """A variable (samples, ...) as a tensor of the batch, whose samples are its rows. No gradient flows to it."""
+
+    name = "sample_rows"
+    stops_gradient = True
+
+    def infer(self, x):
+        if not x.shape or x.shape[0] is None:
+            raise ValueError(f"sample_rows: expected a variable (samples, ...), got shape {x.shape}")
+        return Spec((None, *x.shape[1:]), x.dtype)
+
+    def gradient(self, node, dy):
+        return (None,)
+
+    def lower(self, b, outs, ins):
+        n = size(outs[0].shape)
+        b.run("copy", (*outs, *ins), (1, n), cost=n * 0.1, batched=True)
+
+
+def sample_rows(variable):
+    """The value of a variable (samples, ...): an array, or within a trace a tensor of the batch."""
+    if graph.current_trace() is None:
+        return variable.value
+    leaf = as_tensor(variable, variable.dtype)
+    return leaf if leaf.batched else make(SampleRows(), leaf)[0]
 
 
 # ---- running means ----

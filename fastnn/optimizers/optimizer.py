@@ -263,6 +263,13 @@ class Optimizer:
         """(kernel, flags, constants f[4:]) of this optimizer."""
         raise NotImplementedError(f"{type(self).__name__} must define _method()")
 
+    @property
+    def skips_zeros(self):
+        """Whether a gradient of zeros is no update: of a table, only the rows that a step has looked up are then
+        touched, by the kernel of the method's name and "_rows"."""
+        whole = self.weight_decay or self.clipnorm or self.global_clipnorm or self.gradient_accumulation_steps
+        return not (self.full_batch or whole or self.use_ema) and self._method()[0] in ("sgd", "adagrad")
+
     def slot_initial(self, name):
         """The value that fills a slot before the first step."""
         return 0.0

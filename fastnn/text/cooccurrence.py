@@ -7,6 +7,7 @@ import numpy as np
 from fastnn.text import _check
 from fastnn.text.corpus import as_corpus
 from fastnn.text.sparse import CSRMatrix, add_equal
+from fastnn.text.vocabulary import Vocabulary
 
 WEIGHTINGS = {
     "flat": lambda distance, window: 1.0,
@@ -24,6 +25,8 @@ def cooccurrence(corpus, vocabulary, window=5, weighting="flat", symmetric=True)
     shrinking windows come to on average).
     """
     window = _check.integer("cooccurrence", "window", window, 1)
+    if not isinstance(vocabulary, Vocabulary):
+        raise TypeError(f"cooccurrence: vocabulary must be a Vocabulary, got {type(vocabulary).__name__}")
     if weighting not in WEIGHTINGS:
         raise ValueError(f"cooccurrence: weighting must be one of {', '.join(WEIGHTINGS)}, got {weighting!r}")
     n = len(vocabulary)
@@ -56,11 +59,13 @@ def pmi(counts, smoothing=1.0, shift=1.0):
     N_i sums of rows, N_j of columns; with `smoothing` below 1 the columns' share N_j / N becomes N_j^smoothing / sum
     N_j^smoothing, which keeps rare contexts from winning (0.75: Levy, Goldberg and Dagan, "Improving distributional
     similarity with lessons learned from word embeddings", 2015). `shift` is the k of shifted PMI, what skip-gram with k
-    negatives factorises (Levy and Goldberg 2014).
+    negatives factorizes (Levy and Goldberg 2014).
     """
     _check.real("pmi", "smoothing", smoothing, 0)
     if not _check.real("pmi", "shift", shift, 0) > 0:
         raise ValueError(f"pmi: shift must be positive, got {shift}")
+    if not isinstance(counts, CSRMatrix):
+        raise TypeError(f"pmi: counts must be a CSRMatrix, got {type(counts).__name__}")
     if counts.nnz == 0:
         raise ValueError("pmi: there are no counts")
     if not counts.values.min() > 0:

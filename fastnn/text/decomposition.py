@@ -9,17 +9,19 @@ from fastnn.text.vectors import WordVectors
 
 
 def _matrix(where, a):
-    if isinstance(a, CSRMatrix):
-        return a
-    a = np.asarray(a)
-    if a.ndim != 2 or a.dtype not in (np.float32, np.float64):
-        raise ValueError(f"{where}: a must be a CSRMatrix or a 2-D float array, got shape {a.shape} of {a.dtype}")
+    """a, checked: a CSRMatrix or a dense array (rows, columns)."""
+    if not isinstance(a, CSRMatrix):
+        a = np.asarray(a)
+        if a.ndim != 2 or a.dtype not in (np.float32, np.float64):
+            raise ValueError(f"{where}: a must be a CSRMatrix or a 2-D float array, got shape {a.shape} of {a.dtype}")
+    if not np.isfinite(a.values if isinstance(a, CSRMatrix) else a).all():
+        raise ValueError(f"{where}: a must hold finite numbers")
     return a
 
 
 def dense_svd(a, rank=None):
-    """(u, s, vt) of the whole decomposition a = u diag(s) vt, cut to the `rank` largest values; a: CSRMatrix or array.
-    Signs as in randomized_svd."""
+    """(u (rows, rank), s (rank,) falling, vt (rank, columns)) of the whole decomposition a = u diag(s) vt, cut to the
+    `rank` largest values, all of them if None; a: CSRMatrix or array (rows, columns). Signs as in randomized_svd."""
     a = _matrix("dense_svd", a)
     if rank is not None:
         rank = _check.integer("dense_svd", "rank", rank, 1, min(a.shape))
@@ -28,7 +30,8 @@ def dense_svd(a, rank=None):
 
 
 def randomized_svd(a, rank, oversampling=10, iterations=5, seed=1):
-    """(u, s, vt): about the `rank` largest singular values of a (CSRMatrix or array) and their vectors.
+    """(u (rows, rank), s (rank,) falling, vt (rank, columns)): about the `rank` largest singular values of a (CSRMatrix
+    or array (rows, columns)) and their vectors.
 
     Halko, Martinsson and Tropp, "Finding structure with randomness", 2011: an orthonormal basis of a's product with
     rank + oversampling random vectors, after `iterations` subspace iterations, and the decomposition of a in it. The
@@ -63,6 +66,9 @@ def svd_vectors(words, a, vector_size=100, eigenvalue_weight=0.0, dense=False, *
     `dense` takes dense_svd, which needs words x contexts numbers of memory; `options` are those of randomized_svd
     (by default oversampling=vector_size, iterations=8)."""
     weight = _check.real("svd_vectors", "eigenvalue_weight", eigenvalue_weight, 0)
+    a = _matrix("svd_vectors", a)
+    if not np.any(a.values if isinstance(a, CSRMatrix) else a):
+        raise ValueError("svd_vectors: a holds nothing but zeros; pass a smaller shift, or counts of more text")
     # a PPMI matrix's values fall slowly: with randomized_svd's own defaults the vectors vary much from seed to seed
     options = {"oversampling": vector_size, "iterations": 8, **options}
     u, s, _ = dense_svd(a, vector_size) if dense else randomized_svd(a, vector_size, **options)

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from fastnn.text.vectors import _scores
+from fastnn.text import _check
+from fastnn.text.vectors import WordVectors, analogy_scores
 
 
 def _ranks(x):
@@ -72,17 +73,26 @@ def read_analogies(path):
     return questions
 
 
-def _finder(vectors, ignore_case):
+def _finder(where, vectors, ignore_case):
     """The number of a word in `vectors`, or None; where it is not there as it stands, in lower case."""
+    if not isinstance(vectors, WordVectors):
+        raise TypeError(f"{where}: vectors must be WordVectors, got {type(vectors).__name__}")
     index = vectors.index
     return (lambda word: index.get(word, index.get(word.lower()))) if ignore_case else index.get
+
+
+def _check_lengths(where, name, rows, form, length):
+    for row in rows:
+        if not isinstance(row, list | tuple) or len(row) != length:
+            raise ValueError(f"{where}: {name} must be a path or a list of {form}, got {row!r} in it")
 
 
 def evaluate_similarity(vectors, pairs, ignore_case=True):
     """{"spearman", "pearson", "pairs", "unknown"}: correlations of cosines with people's judgments of word pairs (a
     path or what read_word_pairs returns); pairs with a word that has no vector are left out, and counted."""
     pairs = pairs if isinstance(pairs, list) else read_word_pairs(pairs)
-    find, unit = _finder(vectors, ignore_case), vectors.normalized()
+    find, unit = _finder("evaluate_similarity", vectors, ignore_case), vectors.normalized()
+    _check_lengths("evaluate_similarity", "pairs", pairs, "(word, word, similarity)", 3)
     known = [(find(a), find(b), value) for a, b, value in pairs]
     known = [pair for pair in known if pair[0] is not None and pair[1] is not None]
     if len(known) < 2:
@@ -102,23 +112,30 @@ def evaluate_analogies(vectors, questions, method="3cosadd", ignore_case=True, r
     what read_analogies returns): the best scored of the first `restrict` words (all by default), the three given ones
     left out, must be the fourth. Questions with a word that has no vector are left out and counted in "unknown"."""
     questions = questions if isinstance(questions, list) else read_analogies(questions)
-    find, count = _finder(vectors, ignore_case), len(vectors) if restrict is None else min(restrict, len(vectors))
+    find, count = _finder("evaluate_analogies", vectors, ignore_case), len(vectors)
+    if restrict is not None:
+        count = min(_check.integer("evaluate_analogies", "restrict", restrict, 1), count)
+    _check_lengths("evaluate_analogies", "questions", questions, "(section, a, b, c, d)", 5)
     unit = vectors.normalized()[:count]
     known, sections = [], {}
     for section, *words in questions:
         numbers = [find(word) for word in words]
         if all(number is not None and number < count for number in numbers):
             known.append((section, *numbers))
+    if not known:
+        raise ValueError(
+            f"evaluate_analogies: none of {len(questions)} questions has four words with vectors; at least 1 is needed"
+        )
     for first in range(0, len(known), 256):
         part = known[first : first + 256]
-        scores = _scores(unit, [[b, c] for _, _, b, c, _ in part], [[a] for _, a, _, _, _ in part], method)
+        scores = analogy_scores(unit, [[b, c] for _, _, b, c, _ in part], [[a] for _, a, _, _, _ in part], method)
         for row, (section, a, b, c, d) in zip(scores, part, strict=True):
             row[[a, b, c]] = -np.inf
             correct, asked = sections.get(section, (0, 0))
             sections[section] = (correct + int(row.argmax() == d), asked + 1)
     correct = sum(right for right, _ in sections.values())
     return {
-        "accuracy": correct / len(known) if known else 0.0,
+        "accuracy": correct / len(known),
         "correct": correct,
         "questions": len(known),
         "unknown": len(questions) - len(known),

@@ -87,7 +87,7 @@ class WordVectors:
             raise ValueError("WordVectors.most_similar: give at least one positive or negative word")
         unit = self.normalized()
         plus, minus = ([self._number(word) for word in words] for words in (positive, negative))
-        return self._best(_scores(unit, [plus], [minus], method)[0], topn, [*positive, *negative])
+        return self._best(analogy_scores(unit, [plus], [minus], method)[0], topn, [*positive, *negative])
 
     def analogy(self, a, b, c, topn=1, method="3cosadd"):
         """What is to c as b is to a: most_similar([b, c], [a])."""
@@ -143,7 +143,7 @@ class WordVectors:
         return cls(*(_binary if binary else _text)(path, data, end + 1, count, size))
 
 
-def _scores(unit, plus, minus, method):
+def analogy_scores(unit, plus, minus, method):
     """(queries, words) scores of 3cosadd or 3cosmul for lists of positive and negative words' numbers."""
     if method == "3cosadd":
         query = np.stack([unit[p].sum(axis=0) - unit[m].sum(axis=0) for p, m in zip(plus, minus, strict=True)])
@@ -158,13 +158,17 @@ def _scores(unit, plus, minus, method):
 
 
 def _is_text(data, start, size):
-    """Whether the first vector is written in digits."""
+    """Whether the first vector is written in digits; one of 16 bytes or more without a control character is too,
+    damaged perhaps."""
     end = data.find(b"\n", start)
     parts = data[start : end if end > 0 else len(data)].split()
     try:
-        return len(parts) == size + 1 and all(np.isfinite(float(x)) for x in parts[1:])
+        if len(parts) == size + 1 and all(np.isfinite(float(x)) for x in parts[1:]):
+            return True
     except ValueError:
-        return False
+        pass
+    blank = data.find(b" ", start) + 1
+    return size >= 4 and all(32 <= byte < 127 or byte in b"\t\r\n" for byte in data[blank : blank + 4 * size])
 
 
 def _text(path, data, start, count, size):

@@ -43,8 +43,8 @@ class Word2Vec:
                      vocabulary's most frequent word, and fit the cache
 
     After fit: `vocabulary`, `vectors` (WordVectors), `history` {"loss": mean loss of a prediction, by epoch,
-    "words_per_second": text words}. Without subsampling, window draws and so on being different, the loss does not
-    depend on the number of threads.
+    "words_per_second": words of the text}. All threads' losses are in the mean: deterministic ones are the same for any
+    number of threads, lock-free ones differ as little as the vectors do.
     """
 
     def __init__(self, vector_size=100, window=5, min_count=5, *, sg=False, hs=False, negative=None, sample=1e-3,
@@ -76,9 +76,9 @@ class Word2Vec:
         self.seed = _check.integer(where, "seed", seed, 0, 2**64 - 1)
         self.workers = None if workers is None else _check.integer(where, "workers", workers, 1, _core.MAX_THREADS)
         self.batch_size = None if batch_size is None else _check.integer(where, "batch_size", batch_size, 1, 1 << 16)
-        self.dtype = np.dtype(dtype)
-        if self.dtype not in (np.float32, np.float64):
+        if dtype not in ("float32", "float64", np.float32, np.float64):
             raise ValueError(f"{where}: dtype must be 'float32' or 'float64', got {dtype!r}")
+        self.dtype = np.dtype(dtype)
         self.vocabulary = self.vectors = None
         self.history = {"loss": [], "words_per_second": []}
         self._epoch = 0  # passes made since the vectors began: part of every random counter
@@ -112,12 +112,8 @@ class Word2Vec:
                     f"{where}: a path of the Huffman tree has {self._outputs} nodes; use negative sampling"
                 )
         else:
-            self._noise, self._path, self._node, self._code = (
-                alias_table(vocabulary.noise_distribution(self.ns_exponent)),
-                None,
-                None,
-                None,
-            )
+            self._noise = alias_table(vocabulary.noise_distribution(self.ns_exponent))
+            self._path = self._node = self._code = None
             self._outputs = self.negative + 1
 
     @property

@@ -7,7 +7,12 @@ from fastnn import _core
 
 def as_rows(x, name, where):
     """x as a C-contiguous array of a dtype that batches can be loaded from."""
-    array = np.asarray(x)
+    try:
+        array = np.asarray(x)
+    except ValueError:
+        raise ValueError(
+            f"{where}: {name} must be an array, or lists of one length each; fastnn.utils.pad_sequences makes them so"
+        ) from None
     if array.dtype.kind not in "iufb":
         raise TypeError(f"{where}: {name} must hold numbers, got {type(x).__name__} of dtype {array.dtype}")
     if array.ndim == 0:

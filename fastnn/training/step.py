@@ -7,7 +7,8 @@ from fastnn.compiler import Plan, Program, Record, differentiate, fuse, shrink
 from fastnn.compiler.store import Store
 from fastnn.graph import Spec
 from fastnn.ops import core, nn
-from fastnn.ops.core import make, size
+from fastnn.ops.core import is_batched, make, size
+from fastnn.ops.movement import GatherGrad
 from fastnn.utils import tree
 from fastnn.variables import Variable
 
@@ -91,12 +92,16 @@ class Step:
         #: variables that the step changes
         self.trained = [v for v, _ in gradients]
         first = len(roots) - len(gradients) - len(assigned)
-        after = [
-            Record("copy", (v.value, values[first + j]), (v.value.size, 1), (), v.value.size * 0.1, False, -1)
-            for j, (v, _) in enumerate(assigned)
-        ]
+        after = []
+        for j, (v, t) in enumerate(assigned):
+            n = size(v.shape[1:]) if t.batched else v.value.size
+            sizes = (1, n) if t.batched else (n, 1)
+            after.append(Record("copy", (v.value, values[first + j]), sizes, (), n * 0.1, t.batched, -1))
         if mode == "train":
             optimizer_state = model._optimizer_state(self.store)
+            looked_up = {}
+            if optimizer_state.optimizer.skips_zeros:
+                looked_up = self._looked_up(program, [v for v, _ in gradients], values[at:])
             for (v, _), value in zip(gradients, values[at:], strict=True):
                 view = self.store.view(optimizer_state.gradients, v)
                 if value in homes:  # one tensor is the gradient of two variables
@@ -105,7 +110,7 @@ class Step:
                 else:
                     homes[value] = view
             stages.append(after)
-            stages.append(optimizer_state.records([v for v, _ in gradients]))
+            stages.append(optimizer_state.records([v for v, _ in gradients], looked_up))
             stages += self._constraints([v for v, _ in gradients])
         else:
             stages.append(after)
@@ -125,6 +130,18 @@ class Step:
         #: records that load x, y, w: what a run must be pointed at; None where the model does not read it
         self.slots = [loads.get(v) for v in [*self.inputs, *self.targets, *self.weights]]
         self._codes = [None] * len(self.slots)
+
+    @staticmethod
+    def _looked_up(program, variables, values):
+        """{variable: the value of its row numbers} of tables whose gradient is nothing but rows that were looked up.
+        Those gradients, `values`, are then made at these rows alone."""
+        found, uses = {}, program.uses()
+        for variable, value in zip(variables, values, strict=True):
+            maker = value.maker
+            if maker is not None and isinstance(maker.op, GatherGrad) and uses[value] == [None]:
+                maker.op = GatherGrad(maker.op.shape, rows_only=True)
+                found[variable] = maker.ins[1]
+        return found
 
     def _constraints(self, variables):
         """Programs that put constrained weights back to where they may be, after the update."""
@@ -183,10 +200,12 @@ class OptimizerState:
         self.gradients = core_zeros(store.size, store.dtype)
         self.buffers, self._scratch = {}, set()
 
-    def records(self, variables):
+    def records(self, variables, looked_up=()):
+        """The records that update `variables`. `looked_up`: {variable: row numbers} of tables of which only these rows
+        are updated."""
         from fastnn.optimizers.optimizer import Range
 
-        optimizer, store = self.optimizer, self.store
+        optimizer, store, looked_up = self.optimizer, self.store, dict(looked_up)
         ranges = [
             Range(store.offsets[v], v.value.size, v.learning_rate_factor, optimizer.decays(v), v.shape)
             for v in variables
@@ -206,10 +225,20 @@ class OptimizerState:
                     new[: old.size] = old
                 self.buffers[role] = new
         roles = {"param": store.array, "grad": self.gradients, **self.buffers}
-        out = []
-        for r in optimizer.program(ranges):
-            operands = [None if o is None else roles[o.role][o.offset :] for o in r.operands]
-            out.append(Record(r.kernel, operands, r.ints, r.reals, r.cost, False, -1))
+
+        def arrays(record):
+            return [None if o is None else roles[o.role][o.offset :] for o in record.operands]
+
+        whole = [r for r, v in zip(ranges, variables, strict=True) if v not in looked_up]
+        out = [Record(r.kernel, arrays(r), r.ints, r.reals, r.cost, False, -1) for r in optimizer.program(whole)]
+        for table, v in zip(ranges, variables, strict=True):
+            if v in looked_up:
+                (r,), index = optimizer.program([table]), looked_up[v]
+                count, columns = size(index.shape), size(v.shape[1:])
+                operands = [*arrays(r), *[None] * (7 - len(r.operands)), index]
+                ints = (count, *r.ints[1:], columns, v.shape[0])
+                out.append(Record(f"{r.kernel}_rows", operands, ints, r.reals, count * columns * 0.5,
+                                  is_batched(index.shape), -1))  # fmt: skip
         return out
 
     def saved(self):

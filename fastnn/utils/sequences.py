@@ -60,6 +60,8 @@ class Windows(PyDataset):
             raise ValueError(f"{where}: data must be an array of numbers (time, ...), got {data.dtype} of {data.shape}")
         first = 0 if start_index is None else _whole(where, "start_index", start_index, 0)
         last = len(data) if end_index is None else _whole(where, "end_index", end_index, 1)
+        if len(data) == 0:
+            raise ValueError(f"{where}: data has no steps")
         if not first < last <= len(data):
             raise ValueError(f"{where}: start_index {first} and end_index {last} are no part of {len(data)} steps")
         self.data = data[first:last]
@@ -67,6 +69,11 @@ class Windows(PyDataset):
         count = last - first - (self.length - 1) * self.rate
         if targets is not None:
             targets = targets if isinstance(targets, np.ndarray) else np.asarray(targets)
+            if targets.ndim == 0 or len(targets) <= first:
+                raise ValueError(
+                    f"{where}: targets[i] belongs to the window that begins at data[i], so there must be some from "
+                    f"{first} on, got shape {targets.shape}"
+                )
             self.targets = targets[first:last]
             count = min(count, len(self.targets))
         if count < 1:
@@ -129,9 +136,14 @@ def forecasting_windows(series, length, horizon=1, targets=None, stride=1):
         raise ValueError(
             f"{where}: {len(series)} steps are too few for {length} known and {horizon} told; shorten one of them"
         )
+    if targets is not None:
+        targets, columns = np.atleast_1d(targets), series.shape[1]
+        inside = targets.dtype.kind in "iu" and np.all((-columns <= targets) & (targets < columns))
+        if targets.ndim != 1 or not inside:
+            raise ValueError(f"{where}: targets must be columns of {columns}, got {targets.tolist()}")
     view = np.lib.stride_tricks.sliding_window_view(series, length + horizon, axis=0)[::stride].swapaxes(1, 2)
     told = view[:, length:]
-    return view[:, :length], told if targets is None else told[..., np.atleast_1d(targets)]
+    return view[:, :length], told if targets is None else told[..., targets]
 
 
 def forecast(model, known, steps):
@@ -162,7 +174,9 @@ def forecast(model, known, steps):
 
 def naive_forecast(known, horizon, season=1):
     """What a forecast must beat: the last `season` steps of known (n, length, ...) repeated over `horizon` steps."""
-    known = np.asarray(known)
+    known, horizon = np.asarray(known), _whole("naive_forecast", "horizon", horizon)
+    if known.ndim < 2:
+        raise ValueError(f"naive_forecast: known must be (n, length, ...), got shape {known.shape}")
     if not 1 <= season <= known.shape[1]:
         raise ValueError(f"naive_forecast: season must be in 1..{known.shape[1]} (the known steps), got {season}")
     return known[:, known.shape[1] - season + np.arange(horizon) % season]
@@ -185,6 +199,14 @@ class Buckets(PyDataset):
         super().__init__()
         self.sequences = [np.asarray(s) for s in sequences]
         self.batch_size = _whole("Buckets", "batch_size", batch_size)
+        if padding not in ("pre", "post"):
+            raise ValueError(f"Buckets: padding must be 'pre' or 'post', got {padding!r}")
+        for j, sequence in enumerate(self.sequences):
+            if sequence.ndim == 0 or sequence.shape[1:] != self.sequences[0].shape[1:]:
+                raise ValueError(
+                    f"Buckets: sequences must be arrays (time, ...) alike but in their length, got shapes "
+                    f"{self.sequences[0].shape} and, at {j}, {sequence.shape}"
+                )
         lengths = np.array([len(s) for s in self.sequences], dtype=np.int64)
         if len(lengths) == 0 or lengths.min() < 1:
             raise ValueError("Buckets: there must be sequences, each of at least one step; take empty ones out")
@@ -218,6 +240,8 @@ class Buckets(PyDataset):
         return len(self.batches)
 
     def __getitem__(self, index):
+        if not 0 <= index < len(self):
+            raise IndexError(f"there are {len(self)} batches, number {index} was asked for")
         bound, members = self.batches[index]
         x = pad_sequences([self.sequences[j] for j in members], int(bound), self.dtype, self.padding, value=self.value)
         return x if self.targets is None else (x, self.targets[members])

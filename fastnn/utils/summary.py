@@ -5,6 +5,8 @@ import math
 from fastnn import precision
 from fastnn.graph import Leaf
 from fastnn.layers.layer import LayerCall
+from fastnn.layers.recurrent import Recurrent
+from fastnn.layers.wrappers import Bidirectional, TimeDistributed
 
 
 def _rows(model):
@@ -24,19 +26,28 @@ def _rows(model):
             layer = node.op.layer
             count = layer.count_params() if id(layer) not in seen else 0
             seen.add(id(layer))
-            rows.append((f"{layer.name} ({type(layer).__name__})", shape, count, _multiply_adds(layer, node)))
+            inputs = [t.shape[1:] for t in node.inputs]
+            work = _multiply_adds(layer, inputs[0], node.outputs[0].shape[1:]) if inputs else 0
+            rows.append((f"{layer.name} ({type(layer).__name__})", shape, count, work))
         else:
             rows.append((node.op.name, shape, 0, 0))
     return rows
 
 
-def _multiply_adds(layer, node):
-    """Of one sample, counted for layers that are one product of their kernel with every row or position."""
+def _multiply_adds(layer, x, y):
+    """Of one sample, its shapes x before and y behind the layer: counted for layers that are products of their kernels
+    with every row, position or step."""
+    if isinstance(layer, Bidirectional):
+        return sum(_multiply_adds(one, x, y) for one in (layer.forward_layer, layer.backward_layer))
+    if isinstance(layer, TimeDistributed):
+        return x[0] * _multiply_adds(layer.layer, x[1:], y[1:])
     kernel = getattr(layer, "kernel", None)
-    if kernel is None or len(node.outputs) != 1:
+    if kernel is None:
         return 0
-    positions = math.prod(d for d in node.outputs[0].shape[1:-1])
-    return positions * math.prod(kernel.shape)
+    if isinstance(layer, Recurrent):
+        kernels = [kernel, layer.recurrent_kernel, getattr(layer, "output_kernel", None)]
+        return x[0] * sum(math.prod(k.shape) for k in kernels if k is not None)
+    return math.prod(y[:-1]) * math.prod(kernel.shape)
 
 
 def table(model, width=80, expand_nested=False):

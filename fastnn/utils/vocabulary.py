@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -33,6 +34,10 @@ class Vocabulary:
         """The vocabulary of a text or of many: the `max_tokens` most frequent tokens that occur at least `min_count`
         times, the most frequent first (equals in alphabetical order)."""
         texts = [texts] if isinstance(texts, str) else texts
+        if not isinstance(texts, Iterable):
+            raise TypeError(f"Vocabulary: expected a text (str) or texts, got {type(texts).__name__}")
+        if max_tokens is not None and max_tokens < 1:
+            raise ValueError(f"Vocabulary: max_tokens must be at least 1, got {max_tokens}")
         empty, counts = cls((), level, lower), Counter()
         for text in texts:
             counts.update(empty.split(text))
@@ -62,8 +67,10 @@ class Vocabulary:
 
     def decode(self, ids, unknown="?"):
         """The text of ids; padding is left out. Words are put together with blanks."""
-        tokens = []
-        for j in np.asarray(ids).ravel().tolist():
+        tokens, ids = [], np.asarray(ids)
+        if ids.size and ids.dtype.kind not in "iu":
+            raise TypeError(f"Vocabulary: ids must be integers, got {ids.dtype}")
+        for j in ids.ravel().tolist():
             if not 0 <= j < len(self):
                 raise ValueError(f"Vocabulary: ids must be in 0..{len(self) - 1}, got {j}")
             if j != self.PADDING:

@@ -175,8 +175,23 @@ add(
     {"num_heads": 1, "key_dim": 4, "use_bias": False},
     call={"use_causal_mask": True},
 )
-add("Attention", [SERIES, (2, 5, 4)], {}, {"use_scale": True})
-add("AdditiveAttention", [SERIES, (2, 5, 4)], {})
+add(
+    "MultiHeadAttention",
+    [SERIES, (2, 5, 4)],
+    {"num_heads": 2, "key_dim": 3, "use_gate": True},
+    {"num_heads": 2, "key_dim": 3, "output_shape": (2, 3), "sliding_window": 6},
+    tag="multiheadattention_more",
+)
+add(
+    "MultiHeadAttention",
+    [(2, 3, 5, 4), (2, 3, 5, 4)],
+    {"num_heads": 2, "key_dim": 3, "attention_axes": 2},
+    {"num_heads": 2, "key_dim": 3, "attention_axes": (-3,), "use_gate": True},
+    {"num_heads": 2, "key_dim": 3},
+    tag="multiheadattention_axes",
+)
+add("Attention", [SERIES, (2, 5, 4)], {}, {"use_scale": True}, {"score_mode": "concat", "use_scale": True})
+add("AdditiveAttention", [SERIES, (2, 5, 4)], {}, {"use_scale": False})
 
 SEPARATE = {"MultiHeadAttention"}  # inputs are arguments of the call, not one list
 

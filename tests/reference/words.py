@@ -3,21 +3,14 @@ of products and updates as csrc/kernels/words.inc.c, one centre after the other 
 
 import numpy as np
 
+from .randomness import philox
+
 CBOW, MEAN, EXACT, FULL_WINDOW = 1, 2, 4, 8
 
 
-def philox_lanes(seed, index, stream, groups, rounds=7):
-    """(groups x 16,) uint64: lanes of Philox4x32 groups `groups` (an array of numbers)."""
-    low, shift = np.uint64(0xFFFFFFFF), np.uint64(32)
-    draws = (np.asarray(groups, np.uint64)[:, None] * np.uint64(8) + np.arange(8, dtype=np.uint64)).ravel()
-    c = [draws & low, draws >> shift, np.full_like(draws, index), np.full_like(draws, stream)]
-    k0, k1 = np.uint64(seed & 0xFFFFFFFF), np.uint64(seed >> 32)
-    for _ in range(rounds):
-        p0, p1 = np.uint64(0xD2511F53) * c[0], np.uint64(0xCD9E8D57) * c[2]
-        c = [(p1 >> shift) ^ c[1] ^ k0, p1 & low, (p0 >> shift) ^ c[3] ^ k1, p0 & low]
-        k0, k1 = (k0 + np.uint64(0x9E3779B9)) & low, (k1 + np.uint64(0xBB67AE85)) & low
-    rows = [(c[0] << shift | c[1]).reshape(-1, 8), (c[2] << shift | c[3]).reshape(-1, 8)]
-    return np.stack(rows, 1).ravel()
+def philox_lanes(seed, index, stream, groups):
+    """(groups x 16,) uint64: lanes of Philox4x32-7 groups `groups` (an array of numbers)."""
+    return np.ascontiguousarray(philox(seed, index, stream, groups, 7)).view(np.uint64).ravel()
 
 
 class Draw:
