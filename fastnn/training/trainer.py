@@ -262,7 +262,7 @@ class Trainer(Criteria):
             return None
         loss = losses[j]
         name = loss if isinstance(loss, str) else getattr(loss, "__name__", type(loss).__name__)
-        if "sparse" not in name.lower() or getattr(loss, "ignore_class", None) is not None:
+        if not any(w in name.lower() for w in ("sparse", "ctc")) or getattr(loss, "ignore_class", None) is not None:
             return None
         return outputs[j].shape[-1]
 
