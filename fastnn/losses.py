@@ -439,6 +439,7 @@ class LossFunctionWrapper(Loss):
 
     def __init__(self, fn, reduction="sum_over_batch_size", name=None, dtype=None, **kwargs):
         super().__init__(name or getattr(fn, "__name__", None), reduction, dtype)
+        _check_smoothing(kwargs.get("label_smoothing", 0.0), type(self).__name__)
         self.fn = fn
         self._fn_kwargs = kwargs
         for option in self._options:

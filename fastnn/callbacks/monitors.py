@@ -86,7 +86,8 @@ class MonitorCallback(Callback):
         params = self.params or {}
         if self.monitor.startswith("val_") and (self._seen or params.get("validation_freq", 1) != 1):
             return None
-        hint = "; pass validation_data or validation_split to fit()" if self.monitor.startswith("val_") else ""
+        unvalidated = self.monitor.startswith("val_") and not any(name.startswith("val_") for name in logs)
+        hint = "; pass validation_data or validation_split to fit()" if unvalidated else ""
         available = ", ".join(logs) or "none"
         raise ValueError(f"{type(self).__name__}: no metric {self.monitor!r} in the logs; there are: {available}{hint}")
 
