@@ -4,7 +4,8 @@
 
 The ceiling is a plain C loop over the same arrays with the same reads and writes and hardly any arithmetic, compiled
 here with `cc -O3 -march=native`. All contestants are interleaved in blocks of some 3 ms, so that each finds its own
-arrays in the caches (as far as they fit) and not the others'; best of the rounds. torch and the compiler are optional.
+arrays in the caches (as far as they fit) and not the others'; best of the rounds. "numpy out=" writes into arrays made
+once, "numpy plain" is the formula as one writes it down. torch and the compiler are optional.
 """
 
 import argparse
@@ -106,6 +107,41 @@ def numpy_adagrad(p, g, m, v, x, y):
     numpy_over_root(p, g, v, x, y, 0.001)
 
 
+def plain_sgd(p, g, m, v, x, y):
+    p -= 0.01 * g
+
+
+def plain_momentum(p, g, m, v, x, y):
+    m[...] = 0.9 * m - 0.01 * g
+    p += m
+
+
+def plain_adam(p, g, m, v, x, y):
+    m += (1 - 0.9) * (g - m)
+    v += (1 - 0.999) * (g * g - v)
+    p -= 0.001 * m / (np.sqrt(v) + 1e-7)
+
+
+def plain_adamw(p, g, m, v, x, y):
+    p *= 1 - 1e-5
+    plain_adam(p, g, m, v, x, y)
+
+
+def plain_rmsprop(p, g, m, v, x, y):
+    v += (1 - 0.9) * (g * g - v)
+    p -= 0.001 * g / (np.sqrt(v) + 1e-7)
+
+
+def plain_adagrad(p, g, m, v, x, y):
+    v += g * g
+    p -= 0.001 * g / (np.sqrt(v) + 1e-7)
+
+
+#: The same as expressions, with the arrays that NumPy makes for their parts.
+PLAIN = {
+    "sgd": plain_sgd, "momentum": plain_momentum, "adam": plain_adam, "adamw": plain_adamw, "rmsprop": plain_rmsprop,
+    "adagrad": plain_adagrad,
+}  # fmt: skip
 IN_NUMPY = {
     "sgd": numpy_sgd, "momentum": numpy_momentum, "adam": numpy_adam, "adamw": numpy_adamw, "rmsprop": numpy_rmsprop,
     "adagrad": numpy_adagrad,
@@ -174,7 +210,9 @@ def contestants(name, size, streams):
         yield label, theirs.step
     if name in IN_NUMPY:
         own = arrays(6)
-        yield "numpy", lambda own=own: IN_NUMPY[name](*own)
+        yield "numpy out=", lambda own=own: IN_NUMPY[name](*own)
+        other = arrays(6)
+        yield "numpy plain", lambda own=other: PLAIN[name](*own)
 
 
 def measure(functions, seconds):
