@@ -35,9 +35,9 @@ def main():
         planes.append(np.linalg.svd(np.linalg.qr(decoder.T)[0].T @ components[:count].T)[1].min())
     print("least cosine between the planes:", ", ".join(f"{n}: {c:.3f}" for n, c in zip(counts, planes, strict=True)))
 
-    figure, (left, middle, right) = panels(1, 3, size=(3.0, 2.6), width_ratios=(1.2, 1, 1))
+    figure, (left, middle, right) = panels(1, 3, size=(3.0, 2.1), width_ratios=(1.3, 1, 1))
     sheet(left, np.concatenate([[mean], components[:7], decoder[:8]]).reshape(-1, side, side), 2, 8)
-    left.set_title("mean and components (top), an autoencoder's columns")
+    left.set_title("mean and components; an autoencoder's", loc="left")
     numbers = np.arange(1, 33)
     middle.semilogy(numbers, [(1 - share[n - 1]) * (spread**2).mean() for n in numbers], label="principal components")
     middle.plot(counts, found, "C1o", markersize=4, label="linear autoencoder")

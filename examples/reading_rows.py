@@ -57,7 +57,7 @@ def main():
         model.compile(optimizers.Adam(0.003), "sparse_categorical_crossentropy", metrics=["accuracy"])
         history = model.fit(x, y, batch_size=64, epochs=epochs, verbose=0, validation_data=(x_test, y_test))
         left.plot(range(1, epochs + 1), 100 * np.array(history.history["val_accuracy"]), ".-", label=kind)
-        right.plot(range(1, side + 1), reach(model, x[:100], y[:100]), line.get_color(), label=kind)
+        right.plot(range(1, side + 1), reach(model, x[:100], y[:100]), color=line.get_color(), label=kind)
     left.set(title=f"test accuracy in %, {given.data}", xlabel="epoch")
     right.set(title="root mean square gradient at each row", xlabel="row")
     left.legend()

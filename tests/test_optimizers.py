@@ -244,6 +244,20 @@ def test_weight_decay_is_decoupled(name):
     np.testing.assert_allclose(p, q, rtol=0, atol=tolerance(np.float64))
 
 
+def test_weight_decay_leaves_out_variables_by_name():
+    values = [fastnn.Variable(np.ones(3), name=name) for name in ("kernel", "bias")]
+    optimizer = SGD(0.5, weight_decay=0.1)
+    optimizer.exclude_from_weight_decay(var_names=["bias"])
+    optimizer.apply([np.zeros(3, np.float32)] * 2, values)
+    assert (values[0].value < 1).all() and (values[1].value == 1).all()
+
+
+def test_a_row_of_hyper_must_be_float64():
+    p, g = np.ones(3, np.float32), np.ones(3, np.float32)
+    with pytest.raises(ValueError, match="kernel sgd: hyper must be contiguous float64, got float32"):
+        _core.run("sgd", False, (p, g), (3, 0, 0), (1.0, 0.0, 1.0, 0.0), hyper=np.ones(1, np.float32))
+
+
 def test_weight_decay_of_torch_is_added_to_the_gradient():
     def l2(p, g, t, st):
         return adam(p, g + 0.1 * p, t, st, torch=True)

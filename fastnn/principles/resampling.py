@@ -39,7 +39,7 @@ def bias_variance(fit, sample, points, truth, repeats=50, seed=0):
         x, y = sample(np.random.default_rng([seed, r]))
         fitted = fit(x, y, points, 1000 * seed + r)
         if not isinstance(fitted, tuple) or len(fitted) != 2:
-            raise TypeError(f"bias_variance: fit must give (predictions at points, predictions at x), got {fitted!r:.80}")
+            raise TypeError(f"bias_variance: fit must give (predictions at points, at x), got {fitted!r:.80}")
         at_points, at_x = fitted
         fits.append(np.asarray(at_points, np.float64).reshape(-1))
         training.append(((np.asarray(at_x, np.float64).reshape(-1) - np.asarray(y).reshape(-1)) ** 2).mean())
