@@ -69,13 +69,14 @@ def anchor(name):
     return "".join(c for c in title if c.isalnum() or c in " -").replace(" ", "-")
 
 
-def shrink(path, width=720, colors=64):
+def shrink(path, width=720, colors=256):
     """Makes a picture smaller in place."""
     from PIL import Image
 
     picture = Image.open(path).convert("RGB")
     height = round(picture.height * width / picture.width)
-    picture.resize((width, height), Image.Resampling.LANCZOS).quantize(colors).save(path, optimize=True)
+    picture = picture.resize((width, height), Image.Resampling.LANCZOS)
+    picture.quantize(colors, Image.Quantize.FASTOCTREE).save(path, optimize=True)
 
 
 def page():
