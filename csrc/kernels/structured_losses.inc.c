@@ -5,6 +5,16 @@
  */
 
 #define LOG_NONE ((real)-1e30)
+#define NOT_INLINE static __attribute__((noinline)) /* called from several places, and large */
+
+/* log(e^x[0] + ... + e^x[n - 1]) */
+NOT_INLINE real log_sum(const real *x, int64_t n)
+{
+    if (n == 0)
+        return -FN_INFINITY;
+    const vec m = row_max(x, n);
+    return (m + vlog(row_exp(NULL, x, n, m)))[0];
+}
 
 /* ---- circle ----
  *
@@ -40,7 +50,7 @@ static inline circle_pairs circle_start(const fn_op *op, const fn_step *step, in
 }
 
 /* The term of pair (i, j), its derivative by D unless D is cut off, and whether it is of P (1), of N (0) or none (-1). */
-static inline int circle_pair(const circle_pairs *a, int64_t i, int64_t j, real *term, real *slope)
+NOT_INLINE int circle_pair(const circle_pairs *a, int64_t i, int64_t j, real *term, real *slope)
 {
     const real *x = a->x + i * a->cols, *z = a->z + j * a->cols, m = a->margin;
     if (a->apart && i == j && a->ids[i] == a->other_ids[j])
@@ -59,14 +69,6 @@ static inline int circle_pair(const circle_pairs *a, int64_t i, int64_t j, real 
     return same;
 }
 
-static inline real circle_log_sum(const real *terms, int64_t n)
-{
-    if (n == 0)
-        return -FN_INFINITY;
-    const vec m = row_max(terms, n);
-    return (m + vlog(row_exp(NULL, terms, n, m)))[0];
-}
-
 /* circle_loss.   p  0 loss[rows]  1 parts[rows, 3]: P, N, sigmoid(P + N)  2 x  3 ids of x  4 z  5 ids of z */
 static void circle_loss(const fn_op *op, const fn_step *step, int64_t lo, int64_t hi, void *scratch)
 {
@@ -83,8 +85,8 @@ static void circle_loss(const fn_op *op, const fn_step *step, int64_t lo, int64_
                 negative[other++] = term;
         }
         real *parts = (real *)op->p[1] + 3 * i;
-        parts[0] = circle_log_sum(positive, same);
-        parts[1] = circle_log_sum(negative, other);
+        parts[0] = log_sum(positive, same);
+        parts[1] = log_sum(negative, other);
         const vec sum = vset1(same && other ? parts[0] + parts[1] : LOG_NONE);
         parts[2] = vsigmoid(sum)[0];
         loss[i] = same && other ? vsoftplus(sum)[0] : 0;
@@ -145,7 +147,7 @@ static size_t ctc_scratch(const fn_op *op, const fn_step *step)
     return sizeof(real) * (size_t)((steps + 4) * ctc_width(op) + steps);
 }
 
-FN_INLINE vec ctc_log_sum(vec a, vec b, vec c)
+NOT_INLINE vec ctc_log_sum(vec a, vec b, vec c)
 {
     const vec m = vmax(a, vmax(b, c));
     return m + vlog(vexp(a - m) + vexp(b - m) + vexp(c - m));
@@ -187,8 +189,7 @@ static void ctc(const fn_op *op, const fn_step *step, int64_t lo, int64_t hi, vo
         for (int64_t t = 0; t < steps; t++) {
             const real *yt = y + t * classes;
             real *now = alpha + t * width;
-            const vec m = row_max(yt, classes);
-            norm[t] = (m + vlog(row_exp(NULL, yt, classes, m)))[0];
+            norm[t] = log_sum(yt, classes);
             for (int64_t s = 0; s < states; s++)
                 emit[s] = yt[ctc_class(labels, s)] - norm[t];
             if (t == 0) {
@@ -236,6 +237,7 @@ static void ctc(const fn_op *op, const fn_step *step, int64_t lo, int64_t hi, vo
 }
 
 #undef LOG_NONE
+#undef NOT_INLINE
 
 #define FN_STRUCTURED_LOSSES_KERNELS(X) \
     X(circle_loss, FN_SPLIT_BLOCKS, fn_row_tasks, circle_scratch, circle_loss) \
