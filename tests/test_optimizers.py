@@ -736,6 +736,45 @@ def test_errors_of_settings(make, error, message):
         make()
 
 
+class Constant(schedules.LearningRateSchedule):
+    """A schedule of one's own, without checks."""
+
+    def __init__(self, value):
+        self.value = value
+
+    def __call__(self, step):
+        return self.value if step > 1 else 0.1
+
+
+@pytest.mark.parametrize("value", [-0.5, float("nan"), float("inf")])
+def test_rates_and_momenta_of_functions_are_checked(value):
+    p, g = [np.ones(3)], [np.ones(3)]
+    with pytest.raises(ValueError, match="SGD: learning_rate must be finite and >= 0, got"):
+        SGD(lambda: value).apply(g, p)
+    with pytest.raises(TypeError, match="SGD: learning_rate must be a number, got 'fast'"):
+        SGD(lambda: "fast").apply(g, p)
+    with pytest.raises(ValueError, match=r"SGD: learning_rate must be >= 0 and finite, got .* at step 2"):
+        SGD(Constant(value)).hyper(0, 5)
+    with pytest.raises(ValueError, match=r"SGD: momentum must be >= 0 and < 1, got .* at step 2"):
+        SGD(0.1, momentum=Constant(value)).hyper(0, 5)
+    with pytest.raises(ValueError, match=r"SGD: momentum must be >= 0 and < 1, got 1\.0 at step 2"):
+        SGD(0.1, momentum=Constant(1.0)).hyper(0, 5)
+
+
+def test_a_schedule_need_not_be_right_beyond_the_last_step():
+    class Line(schedules.LearningRateSchedule):
+        def __call__(self, step):
+            return 0.1 - 0.01 * step
+
+    model = fastnn.Sequential([layers.Input((2,)), layers.Dense(1)])
+    model.compile(SGD(Line()), "mse")
+    for _ in range(10):
+        model.train_on_batch(np.ones((4, 2)), np.ones((4, 1)))
+    with pytest.raises(ValueError, match=r"learning_rate must be >= 0 and finite, got -0\.0.* at step 11"):
+        for _ in range(3):
+            model.train_on_batch(np.ones((4, 2)), np.ones((4, 1)))
+
+
 def test_errors_of_apply():
     optimizer, f = SGD(), np.zeros(3)
     frozen = np.zeros(3)

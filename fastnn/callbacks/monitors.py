@@ -221,7 +221,8 @@ class ReduceLROnPlateau(MonitorCallback):
 class ModelCheckpoint(MonitorCallback):
     """Saves the model, or its weights alone, after epochs or every `save_freq` batches.
 
-    `filepath` may hold {epoch} (from 1), {batch} and any metric: "model-{epoch:02d}-{val_loss:.3f}.keras".
+    `filepath` may hold {epoch} (from 1), {batch} and any metric: "model-{epoch:02d}-{val_loss:.3f}.safetensors",
+    and ends in .safetensors or .npz.
     `save_best_only` writes only when `monitor` became better (than `initial_value_threshold`, where given).
     A file is written whole or not at all.
     """
@@ -232,6 +233,8 @@ class ModelCheckpoint(MonitorCallback):
         self.filepath = os.fspath(filepath)
         if not self.filepath:
             raise ValueError("ModelCheckpoint: filepath is empty")
+        if not self.filepath.endswith((".safetensors", ".npz")):
+            raise ValueError(f"ModelCheckpoint: filepath must end in .safetensors or .npz, got {self.filepath!r}")
         if save_freq != "epoch":
             check_int("ModelCheckpoint", "save_freq", save_freq, 1)
         self.verbose = verbose

@@ -50,7 +50,8 @@ class SGD(Optimizer):
 
     def _momenta(self, raw):
         if isinstance(self.momentum, schedules.LearningRateSchedule):
-            return evaluate(self.momentum, raw)
+            momenta = evaluate(self.momentum, raw)
+            return self._within("momentum", momenta, raw, (momenta >= 0) & (momenta < 1), ">= 0 and < 1")
         return np.full(len(raw), self.momentum)
 
     def _method_hyper(self, raw, t):

@@ -234,8 +234,20 @@ class Optimizer:
     def _rates(self, steps):
         rate = self._learning_rate
         if isinstance(rate, schedules.LearningRateSchedule):
-            return evaluate(rate, steps)
-        return np.full(len(steps), float(rate() if callable(rate) else rate))
+            rates = evaluate(rate, steps)
+            return self._within("learning_rate", rates, steps, (rates >= 0) & (rates < np.inf), ">= 0 and finite")
+        if callable(rate):
+            rate = rate()
+            rate = rate.item() if isinstance(rate, np.ndarray) and rate.size == 1 else rate
+            rate = self._number("learning_rate", rate, least=0)
+        return np.full(len(steps), rate)
+
+    def _within(self, name, values, steps, good, wanted):
+        """The values of a schedule, which must be `wanted` at all steps."""
+        if not good.all():
+            at = int(np.argmin(good))
+            raise ValueError(f"{type(self).__name__}: {name} must be {wanted}, got {values[at]} at step {steps[at]}")
+        return values
 
     def hyper(self, first, steps):
         """Rows for steps first .. first+steps-1 (counted as step_count): float64 (steps, hyper_width).

@@ -173,7 +173,11 @@ class Trainer(Criteria):
         at = optimizer.step_count
         version, first, table = self._hyper or (None, 0, ())
         if version != optimizer.settings_version or not 0 <= at - first < len(table):
-            first, table = at, optimizer.hyper(at, 1 if optimizer.rate_is_called else 64)
+            first = at
+            try:
+                table = optimizer.hyper(at, 1 if optimizer.rate_is_called else 64)
+            except ValueError:  # a schedule that is wrong later on may be right for this step
+                table = optimizer.hyper(at, 1)
             object.__setattr__(self, "_hyper", (optimizer.settings_version, first, table))
         return at - first, table
 
