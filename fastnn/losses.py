@@ -332,8 +332,9 @@ class Loss:
     def call(self, y_true, y_pred):
         raise NotImplementedError(f"{type(self).__name__} must implement call(y_true, y_pred)")
 
-    def mask(self, y_true, y_pred, values):
-        """1 for the values (what `call` gave) that count, 0 for those that do not; None: all do."""
+    def mask(self, y_true, y_pred, values=None):
+        """1 for the values that count, 0 for those that do not, of the shape of what `call` gives; None: all do.
+        `values`: what it gave, where that is known."""
         return None
 
     def __call__(self, y_true, y_pred, sample_weight=None):
@@ -610,7 +611,7 @@ class SparseCategoricalCrossentropy(LossFunctionWrapper):
         super().__init__(sparse_categorical_crossentropy, reduction, name, dtype, from_logits=from_logits,
                          ignore_class=ignore_class, axis=axis)  # fmt: skip
 
-    def mask(self, y_true, y_pred, values):
+    def mask(self, y_true, y_pred, values=None):
         if self.ignore_class is None:
             return None
         y_true, y_pred = _class_ids(*match_ranks(y_true, y_pred), self.axis, self.name)
@@ -656,8 +657,8 @@ class Circle(LossFunctionWrapper):
                  dtype=None):  # fmt: skip
         super().__init__(circle, reduction, name, dtype, gamma=gamma, margin=margin, remove_diagonal=remove_diagonal)
 
-    def mask(self, y_true, y_pred, values):
-        return ops.greater(values, 0.0)
+    def mask(self, y_true, y_pred, values=None):
+        return ops.greater(self.call(y_true, y_pred) if values is None else values, 0.0)
 
 
 class CTC(LossFunctionWrapper):
