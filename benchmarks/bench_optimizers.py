@@ -4,7 +4,9 @@
 
 The ceiling is a plain C loop over the same arrays with the same reads and writes and hardly any arithmetic, compiled
 here with `cc -O3 -march=native`. All contestants are interleaved in blocks of some 3 ms, so that each finds its own
-arrays in the caches (as far as they fit) and not the others'; best of the rounds. torch and the compiler are optional.
+arrays in the caches (as far as they fit) and not the others'; best of the rounds. "numpy out=" writes into arrays made
+once, "numpy plain" is the formula as one writes it down; "in a step" is fastnn's update without the call from Python,
+which training does not make. torch and the compiler are optional.
 """
 
 import argparse
@@ -34,6 +36,8 @@ void streams(float *restrict p, const float *restrict g, float *restrict a, floa
         for (ptrdiff_t j = 0; j < n; j++) { a[j] += s * g[j]; b[j] += s * g[j]; c[j] += s * g[j]; p[j] += s * a[j]; }
 }
 """
+
+IN_A_STEP = 100  # updates of one call of C
 
 CASES = {
     "sgd": (optimizers.SGD(0.01), ("SGD", {"lr": 0.01})),
@@ -106,6 +110,41 @@ def numpy_adagrad(p, g, m, v, x, y):
     numpy_over_root(p, g, v, x, y, 0.001)
 
 
+def plain_sgd(p, g, m, v, x, y):
+    p -= 0.01 * g
+
+
+def plain_momentum(p, g, m, v, x, y):
+    m[...] = 0.9 * m - 0.01 * g
+    p += m
+
+
+def plain_adam(p, g, m, v, x, y):
+    m += (1 - 0.9) * (g - m)
+    v += (1 - 0.999) * (g * g - v)
+    p -= 0.001 * m / (np.sqrt(v) + 1e-7)
+
+
+def plain_adamw(p, g, m, v, x, y):
+    p *= 1 - 1e-5
+    plain_adam(p, g, m, v, x, y)
+
+
+def plain_rmsprop(p, g, m, v, x, y):
+    v += (1 - 0.9) * (g * g - v)
+    p -= 0.001 * g / (np.sqrt(v) + 1e-7)
+
+
+def plain_adagrad(p, g, m, v, x, y):
+    v += g * g
+    p -= 0.001 * g / (np.sqrt(v) + 1e-7)
+
+
+#: The same as expressions, with the arrays that NumPy makes for their parts.
+PLAIN = {
+    "sgd": plain_sgd, "momentum": plain_momentum, "adam": plain_adam, "adamw": plain_adamw, "rmsprop": plain_rmsprop,
+    "adagrad": plain_adagrad,
+}  # fmt: skip
 IN_NUMPY = {
     "sgd": numpy_sgd, "momentum": numpy_momentum, "adam": numpy_adam, "adamw": numpy_adamw, "rmsprop": numpy_rmsprop,
     "adagrad": numpy_adagrad,
@@ -151,6 +190,11 @@ def contestants(name, size, streams):
         _core.run(record.kernel, False, operands, record.ints, record.reals, cost=record.cost, hyper=hyper)
 
     yield "fastnn", fastnn
+    if size <= 100_000:
+        # As training has it: a record of the compiled step, which C runs many times in one call.
+        plan = _core.Plan(False, [(*record[:1], operands, *record[2:4], False, record.cost, -1, 0)], data)
+        table = np.tile(hyper, (IN_A_STEP, 1))
+        yield "in a step", lambda: plan.run(0, IN_A_STEP, 1, hyper=table)
     if streams:
         own = arrays(5)
         addresses = [x.ctypes.data for x in own]
@@ -174,7 +218,8 @@ def contestants(name, size, streams):
         yield label, theirs.step
     if name in IN_NUMPY:
         own = arrays(6)
-        yield "numpy", lambda own=own: IN_NUMPY[name](*own)
+        yield "numpy out=", lambda own=own: IN_NUMPY[name](*own)
+        yield "numpy plain", lambda own=own: PLAIN[name](*own)
 
 
 def measure(functions, seconds):
@@ -192,7 +237,8 @@ def measure(functions, seconds):
             start = time.perf_counter()
             for _ in range(repeats[label]):
                 f()
-            best[label] = min(best[label], (time.perf_counter() - start) / repeats[label])
+            each = IN_A_STEP if label == "in a step" else 1
+            best[label] = min(best[label], (time.perf_counter() - start) / repeats[label] / each)
     return best
 
 
@@ -213,7 +259,7 @@ def main():
             if "ceiling" in best:
                 parts.append(f"{100 * best['ceiling'] / best['fastnn']:4.0f} % of the ceiling")
             for other in best:
-                if other not in ("fastnn", "ceiling"):
+                if other not in ("fastnn", "in a step", "ceiling"):
                     parts.append(f"{best[other] / best['fastnn']:.2f} x {other}")
             print(f"{name:9} {size:9}  " + "  ".join(parts), flush=True)
 

@@ -1,11 +1,12 @@
 """What each optimizer, schedule and regulariser reaches: the same network, the same budget, one table for the docs.
 
-    python benchmarks/table_methods.py [--data fashion_mnist] [--output docs/methods.md] [--quick]
+    python benchmarks/table_methods.py [--data fashion_mnist] [--output docs/methods.md] [--quick] [--only Muon MixUp]
 
 784-128-64-10 with ReLU, batches of 64. Optimizers and schedules: 6 epochs of 50,000 samples; an optimizer's rate is the
 best of three on 10,000 samples held out. Regularisers: Adam at 0.001, 45 epochs of the first 5,000 samples, where
 overfitting hurts; the strength is the best of those listed, on the held-out samples. Then three seeds each: mean and
-half the range of the test accuracy. --quick takes the digits that come with the package and one seed.
+half the range of the test accuracy. --quick takes the digits that come with the package and one seed, and prints the
+table; so does --only, which makes some of its rows.
 """
 
 import argparse
@@ -39,6 +40,7 @@ OPTIMIZERS = {
     "Lion": (lambda r: optimizers.Lion(r), (3e-5, 1e-4, 3e-4)),
     "Lamb": (lambda r: optimizers.Lamb(r), (1e-3, 3e-3, 1e-2)),
     "Adafactor": (lambda r: optimizers.Adafactor(r), (1e-2, 3e-2, 1e-1)),
+    "Muon": (lambda r: optimizers.Muon(r, exclude_layers=["output"]), (3e-4, 1e-3, 3e-3)),
     "Ftrl": (lambda r: optimizers.Ftrl(r), (0.01, 0.03, 0.1)),
     "ScheduleFreeAdamW": (lambda r: optimizers.ScheduleFreeAdamW(r), (1e-3, 2.5e-3, 5e-3)),
     "Adam, EMA of the weights": (lambda r: optimizers.Adam(r, use_ema=True), (3e-4, 1e-3, 3e-3)),
@@ -78,6 +80,7 @@ REGULARISERS = {
         (0.1, 0.2),
     ),
     "Gaussian noise on the inputs": (lambda v: {"first": lambda: layers.GaussianNoise(v)}, (0.1, 0.2, 0.4)),
+    "MixUp": (lambda v: {"first": lambda: layers.MixUp(v)}, (0.1, 0.2, 0.4)),
     "batch normalization": (lambda v: {"after": layers.BatchNormalization}, (0,)),
     "label smoothing": (lambda v: {"smooth": v}, (0.1, 0.3)),
     "early stopping": (lambda v: {"patience": v}, (5, 10)),
@@ -88,7 +91,7 @@ def network(inputs, optimizer=None, activation="relu", after=None, first=None, s
     hidden = [first()] if first else []
     for units in (128, 64):
         hidden += [layers.Dense(units, activation=activation, **dense), *([after()] if after else [])]
-    model = fastnn.Sequential([layers.Input((inputs,)), *hidden, layers.Dense(10, activation="softmax")])
+    model = fastnn.Sequential([layers.Input((inputs,)), *hidden, layers.Dense(10, activation="softmax", name="output")])
     loss = losses.CategoricalCrossentropy(label_smoothing=smooth) if smooth else "sparse_categorical_crossentropy"
     model.compile(optimizer or optimizers.Adam(1e-3), loss, metrics=["accuracy"])
     return model
@@ -127,9 +130,13 @@ def table(title, text, second, rows):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", default="fashion_mnist", choices=("fashion_mnist", "mnist"))
-    parser.add_argument("--output", default="docs/methods.md")
+    parser.add_argument("--output", help="the table's file; docs/methods.md unless --quick or --only")
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--only", nargs="*", metavar="ROW")
     given = parser.parse_args()
+    unknown = set(given.only or ()) - {*OPTIMIZERS, *SCHEDULES, *REGULARISERS}
+    if unknown:
+        parser.error(f"there are no rows {sorted(unknown)}")
     name, top = ("digits", 16) if given.quick else (given.data, 255)
     (x, y), (x_test, y_test) = getattr(fastnn.datasets, name).load_data()
     x, x_test = ((a.reshape(len(a), -1) / np.float32(top)).astype(np.float32) for a in (x, x_test))
@@ -143,6 +150,8 @@ def main():
         """Rows of a table: methods maps names to (make, settings, what `reached` is told besides)."""
         rows = []
         for label, (make, settings, more) in methods.items():
+            if given.only is not None and label not in given.only:
+                continue
             one = lambda v, data, seed, make=make, more=more: reached(  # noqa: E731
                 lambda: make(v), train, data, epochs, seed, held, **more(v)
             )
@@ -150,7 +159,7 @@ def main():
             best = max(tried, key=tried.get)
             found = [one(best, test, seed) for seed in range(1, seeds + 1)]
             rows.append(row(label, f"{best:g}" if best else "", found))
-        return table(title, text, second, rows)
+        return table(title, text, second, rows) if rows else []
 
     steps = epochs * -(-cut // 64)
     methods = {
@@ -197,9 +206,14 @@ def main():
         "",
         f"    python benchmarks/table_methods.py{' --quick' if given.quick else f' --data {name}'}",
     ]
-    with open(given.output, "w") as file:
-        file.write("\n".join([*head, *out]) + "\n")
-    print(given.output)
+    page = "\n".join([*head, *out]) + "\n"
+    path = given.output or (None if given.quick or given.only is not None else "docs/methods.md")
+    if path is None:
+        print(page)
+        return
+    with open(path, "w") as file:
+        file.write(page)
+    print(path)
 
 
 if __name__ == "__main__":

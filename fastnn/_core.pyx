@@ -235,7 +235,8 @@ cdef inline void *_address(object operand) except? NULL:
     return <void *><uintptr_t>operand
 
 
-cdef int _fill(fn_op *op, int float64, int kernel, operands, ints, reals, int batched, double cost, int split) except -1:
+cdef int _fill(fn_op *op, int float64, int kernel, tuple operands, tuple ints, tuple reals, int batched, double cost,
+               int split) except -1:
     cdef Py_ssize_t j
     if not 0 <= kernel < TABLES[0].count:
         raise ValueError(f"there is no kernel number {kernel}")
@@ -256,7 +257,7 @@ cdef int _fill(fn_op *op, int float64, int kernel, operands, ints, reals, int ba
 
 
 def run(str kernel, bint float64, tuple operands, tuple ints, tuple reals=(), *, double cost=0.0, int split=-1,
-        int64_t rows=0, uint64_t seed=0, int64_t index=0, double[::1] hyper=None, const int64_t[::1] order=None,
+        int64_t rows=0, uint64_t seed=0, int64_t index=0, cnp.ndarray hyper=None, const int64_t[::1] order=None,
         int64_t first=0):
     """Runs one kernel at once. `rows` > 0 makes it batched: ints[0] then counts the rows of one sample.
     `cost` is a rough time in ns (per sample when batched): it decides on the number of threads."""
@@ -269,8 +270,10 @@ def run(str kernel, bint float64, tuple operands, tuple ints, tuple reals=(), *,
     step.seed = seed
     step.index = index
     step.first = first
-    if hyper is not None:
-        step.hyper = &hyper[0]
+    if hyper is not None:  # looked at by hand: a memoryview costs more than a small update
+        if cnp.PyArray_TYPE(hyper) != cnp.NPY_FLOAT64 or not cnp.PyArray_IS_C_CONTIGUOUS(hyper):
+            raise ValueError(f"kernel {kernel}: hyper must be contiguous float64, got {hyper.dtype}")
+        step.hyper = <const double *>cnp.PyArray_DATA(hyper)
     if order is not None:
         step.order = &order[0]
     with nogil:
@@ -397,7 +400,7 @@ cdef class Plan:
         cdef int64_t *chunk = <int64_t *>&chunks_view[0]
         for j in range(n):
             kernel, operands, ints, reals, batched, cost, split, samples = ops[j]
-            _fill(&records[j], float64, KERNELS[kernel], operands, ints, reals, batched, cost, split)
+            _fill(&records[j], float64, KERNELS[kernel], tuple(operands), tuple(ints), tuple(reals), batched, cost, split)
             chunk[j] = samples
         if fn_plan_new(&self.plan, records, <int>n, chunk) != FN_OK:
             raise MemoryError("no memory for a plan")

@@ -9,7 +9,7 @@ import numpy as np
 
 from fastnn import config, ops
 from fastnn.graph import Tensor, mask_of
-from fastnn.ops import nn
+from fastnn.ops import nn, structured_losses
 from fastnn.ops.core import normalize_axis, shape_of
 from fastnn.saving import registry
 from fastnn.variables import Variable
@@ -283,6 +283,31 @@ def tversky(y_true, y_pred, alpha=0.5, beta=0.5, axis=None):
     return ops.affine(ops.divide(both, ops.affine(total, 1.0, config.epsilon())), -1.0, 1.0)
 
 
+# ---- pairs, alignments ----
+
+
+def circle(y_true, y_pred, ref_labels=None, ref_embeddings=None, remove_diagonal=True, gamma=80, margin=0.4):
+    """log(1 + e^(P + N)) for class ids and embeddings of length 1 (a Dense layer, then UnitNormalization); of the
+    distances D = max(1 - cosine, 0) to the references (by default to each other)
+    P = log sum e^(-gamma max(margin + D, 0) (margin - D)) over those of the sample's class, without itself if
+    remove_diagonal, and N = log sum e^(gamma max(1 + margin - D, 0) (1 - margin - D)) over the others.
+    0 for a sample without either. Sun et al. 2020, with Keras' weights."""
+    if (ref_labels is None) != (ref_embeddings is None):
+        raise ValueError("circle: ref_labels and ref_embeddings must be given together")
+    y_pred = as_real(y_pred)
+    labels, others = (y_true, y_pred) if ref_labels is None else (ref_labels, as_real(ref_embeddings))
+    return structured_losses.circle(y_true, y_pred, labels, others, gamma, margin, remove_diagonal)
+
+
+def ctc(y_true, y_pred):
+    """Connectionist temporal classification: -log of the probability that classes drawn step by step from
+    softmax(y_pred) give y_true, once runs of one class are made one and blanks (class 0) taken out. Graves et al. 2006.
+
+    y_true: (samples, labels) class ids from 1 on, filled up with 0. y_pred: (samples, steps, classes) logits.
+    Infinite, with a gradient of 0, where the labels (and a blank between equal ones) do not fit into the steps."""
+    return structured_losses.ctc(y_true, as_real(y_pred))
+
+
 # ---- classes ----
 
 
@@ -307,8 +332,9 @@ class Loss:
     def call(self, y_true, y_pred):
         raise NotImplementedError(f"{type(self).__name__} must implement call(y_true, y_pred)")
 
-    def mask(self, y_true, y_pred):
-        """1 for the values that count, 0 for those that do not, of the shape of what `call` gives; None: all do."""
+    def mask(self, y_true, y_pred, values=None):
+        """1 for the values that count, 0 for those that do not, of the shape of what `call` gives; None: all do.
+        `values`: what it gave, where that is known."""
         return None
 
     def __call__(self, y_true, y_pred, sample_weight=None):
@@ -316,7 +342,7 @@ class Loss:
         steps = mask_of(y_pred)
         y_true, y_pred = self._arguments(y_true, y_pred)
         values = self.call(y_true, y_pred)
-        mask = self._mask_weight(y_true, y_pred, steps)
+        mask = self._mask_weight(y_true, y_pred, values, steps)
         weight = None if sample_weight is None else weights_for(sample_weight, values, self.name)
         if mask is not None:
             weight = mask if weight is None else ops.multiply(weight, mask)
@@ -341,7 +367,7 @@ class Loss:
         if len(y_pred.shape) == 1:  # one number a sample
             y_pred = ops.expand_dims(y_pred, -1)
         values = self.call(y_true, y_pred)
-        mask = self._mask_weight(y_true, y_pred, steps)
+        mask = self._mask_weight(y_true, y_pred, values, steps)
         if mask is not None:
             values = ops.multiply(values, mask)
         shape, batch = shape_of(values), shape_of(y_pred)[0]
@@ -368,10 +394,10 @@ class Loss:
             raise ValueError(f"{self.name}: y_pred must have a dimension of samples, got a single number")
         return y_true, y_pred
 
-    def _mask_weight(self, y_true, y_pred, steps=None):
+    def _mask_weight(self, y_true, y_pred, values, steps=None):
         """Weights that the mask stands for: for a mean, such that it is one over the values that count. steps: the mask
         that the predictions carry, of sequences' steps that do not count."""
-        mask = self.mask(y_true, y_pred)
+        mask = self.mask(y_true, y_pred, values)
         if steps is not None:
             mask = steps if mask is None else ops.multiply(mask, steps)
         if mask is None or self.reduction not in ("sum_over_batch_size", "mean"):
@@ -414,6 +440,7 @@ class LossFunctionWrapper(Loss):
 
     def __init__(self, fn, reduction="sum_over_batch_size", name=None, dtype=None, **kwargs):
         super().__init__(name or getattr(fn, "__name__", None), reduction, dtype)
+        _check_smoothing(kwargs.get("label_smoothing", 0.0), type(self).__name__)
         self.fn = fn
         self._fn_kwargs = kwargs
         for option in self._options:
@@ -584,7 +611,7 @@ class SparseCategoricalCrossentropy(LossFunctionWrapper):
         super().__init__(sparse_categorical_crossentropy, reduction, name, dtype, from_logits=from_logits,
                          ignore_class=ignore_class, axis=axis)  # fmt: skip
 
-    def mask(self, y_true, y_pred):
+    def mask(self, y_true, y_pred, values=None):
         if self.ignore_class is None:
             return None
         y_true, y_pred = _class_ids(*match_ranks(y_true, y_pred), self.axis, self.name)
@@ -621,19 +648,39 @@ class Tversky(LossFunctionWrapper):
         super().__init__(tversky, reduction, name, dtype, alpha=alpha, beta=beta, axis=axis)
 
 
+class Circle(LossFunctionWrapper):
+    """See `circle`. Samples of loss 0, without another of their class, do not count in a mean either."""
+
+    _options = ("gamma", "margin", "remove_diagonal")
+
+    def __init__(self, gamma=80.0, margin=0.4, remove_diagonal=True, reduction="sum_over_batch_size", name="circle",
+                 dtype=None):  # fmt: skip
+        super().__init__(circle, reduction, name, dtype, gamma=gamma, margin=margin, remove_diagonal=remove_diagonal)
+
+    def mask(self, y_true, y_pred, values=None):
+        return ops.greater(self.call(y_true, y_pred) if values is None else values, 0.0)
+
+
+class CTC(LossFunctionWrapper):
+    """See `ctc`."""
+
+    def __init__(self, reduction="sum_over_batch_size", name="ctc", dtype=None):
+        super().__init__(ctc, reduction, name, dtype)
+
+
 # ---- by name ----
 
 _CLASSES = (
     Loss, LossFunctionWrapper, MeanSquaredError, MeanAbsoluteError, MeanAbsolutePercentageError,
     MeanSquaredLogarithmicError, CosineSimilarity, Huber, LogCosh, Hinge, SquaredHinge, CategoricalHinge, KLDivergence,
     Poisson, BinaryCrossentropy, BinaryFocalCrossentropy, CategoricalCrossentropy, CategoricalFocalCrossentropy,
-    SparseCategoricalCrossentropy, CategoricalGeneralizedCrossEntropy, Dice, Tversky,
+    SparseCategoricalCrossentropy, CategoricalGeneralizedCrossEntropy, Dice, Tversky, Circle, CTC,
 )  # fmt: skip
 _FUNCTIONS = (
     mean_squared_error, mean_absolute_error, mean_absolute_percentage_error, mean_squared_logarithmic_error,
     cosine_similarity, huber, log_cosh, hinge, squared_hinge, categorical_hinge, kl_divergence, poisson,
     binary_crossentropy, binary_focal_crossentropy, categorical_crossentropy, categorical_focal_crossentropy,
-    sparse_categorical_crossentropy, categorical_generalized_cross_entropy, dice, tversky,
+    sparse_categorical_crossentropy, categorical_generalized_cross_entropy, dice, tversky, circle, ctc,
 )  # fmt: skip
 
 mse = MSE = mean_squared_error

@@ -5,7 +5,7 @@ import pytest
 from compiled import central, run
 from scipy import special
 
-from fastnn import activations, saving
+from fastnn import activations, layers, ops, saving
 
 X = np.array([[-9.3, -4.2, -3.1, -1.7, -0.8, -0.31, -0.02], [0.04, 0.33, 0.71, 1.2, 2.4, 3.3, 8.9]])
 
@@ -132,3 +132,55 @@ def test_own_activation_is_saved_by_its_registered_name():
         return 2 * x
 
     assert activations.deserialize(activations.serialize(twice)) is twice
+
+
+# ---- layers with kinks of their own ----
+
+
+def slopes(layer, x):
+    """Value and derivative of a layer of one number at each of x."""
+    x = np.asarray(x, np.float64)[:, None]
+    value, (slope,) = run(lambda t: layer(t), [x], gradient=np.ones((len(x), 1)))
+    return value[:, 0], slope[:, 0]
+
+
+def test_prelu_at_and_around_its_kink(float64):
+    layer = layers.PReLU()
+    layer(np.zeros((1, 1)))
+    layer.alpha.assign(np.array([0.25]))
+    x = [-2, -1e-9, 0, 1e-9, 2]
+    value, slope = slopes(layer, x)
+    np.testing.assert_allclose(value, np.where(np.array(x) > 0, x, 0.25 * np.array(x)), rtol=1e-12)
+    assert slope.tolist() == [0.25, 0.25, 0.25, 1, 1]  # at 0 that of the left, as PyTorch
+
+
+def test_maxout_at_and_around_its_kinks(float64):
+    """max(-x - 1, 0, 2 x - 2): kinks at -1 and 1, where the slope is one of the two sides', or between them."""
+    layer = layers.Maxout(1, 3)
+    layer(np.zeros((1, 1)))
+    layer.kernel.assign(np.array([[-1.0, 0.0, 2.0]]))
+    layer.bias.assign(np.array([-1.0, 0.0, -2.0]))
+    x = np.array([-3, -1 - 1e-9, -1, -1 + 1e-9, 0, 1 - 1e-9, 1, 1 + 1e-9, 3])
+    value, slope = slopes(layer, x)
+    np.testing.assert_allclose(value, np.maximum(np.maximum(-x - 1, 0), 2 * x - 2), atol=1e-15)
+    assert slope[[0, 1, 3, 4, 5, 7, 8]].tolist() == [-1, -1, 0, 0, 0, 2, 2]
+    assert -1 <= slope[2] <= 0 <= slope[6] <= 2
+
+
+def test_glu_and_mish_are_smooth(float64):
+    x = np.array([-20, -1.2, -1e-9, 0, 1e-9, 1.2, 20])
+    for name, formula in (("mish", lambda v: v * np.tanh(np.log1p(np.exp(v)))), ("glu", lambda v: v * sigmoid(v))):
+
+        def f(t, name=name):
+            return activations.mish(t) if name == "mish" else activations.glu(ops.concatenate([t, t], axis=-1))
+
+        _, (slope,) = run(f, [x[:, None]], gradient=np.ones((len(x), 1)))
+        np.testing.assert_allclose(slope[:, 0], central(formula, x, np.ones(len(x))), rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("alpha", [0.5, 1.0, 2.0])
+def test_celu_at_and_around_its_kink(alpha):
+    """Of slope 1 from either side, whatever alpha."""
+    x = np.array([-30.0, -1.0, -1e-9, 0, 1e-9, 3.0])
+    _, (slope,) = run(lambda t: activations.celu(t, alpha), [x], gradient=np.ones(len(x)))
+    np.testing.assert_allclose(slope, np.where(x > 0, 1, np.exp(np.minimum(x, 0) / alpha)), rtol=1e-8, atol=1e-15)

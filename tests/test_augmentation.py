@@ -411,6 +411,15 @@ def test_mixup_within_a_model_mixes_the_losses(sparse, float64):
     np.testing.assert_allclose(kernel - model.get_weights()[0], flat.T @ (p - target) / n, atol=1e-12)
 
 
+def test_mixup_of_vectors():
+    x = np.random.default_rng(0).normal(size=(9, 5)).astype(np.float32)
+    layer = layers.MixUp(0.5)
+    (seed,) = drawn_seeds(1)
+    w, partners = kernels.draw_mixture(9, 0.5, seed=seed)
+    np.testing.assert_allclose(layer(x, training=True), w[:, None] * x + (1 - w[:, None]) * x[partners], rtol=1e-5)
+    assert layer(x) is x
+
+
 def test_no_gradient_passes_through():
     model = fastnn.Sequential([
         layers.Input((8, 8, 1)), layers.Conv2D(2, 3), layers.RandomRotation(0.1), layers.Flatten(), layers.Dense(1),
@@ -433,6 +442,7 @@ WRONG = [
     (lambda: layers.RandomContrast(-0.1), r"factor must be a number or two numbers in \[0, 1\], got -0.1"),
     (lambda: layers.RandomBrightness(0.1, value_range=3), "value_range must be two numbers"),
     (lambda: layers.RandomErasing(fill_value="red"), "fill_value must be a number"),
+    (lambda: layers.MixUp()(np.zeros(3, np.float32), training=True), r"expected a batch of samples, got shape \(3,\)"),
     (lambda: layers.MixUp(0), "alpha must be a positive number, got 0"),
     (lambda: layers.RandomFlip(data_format="channels_first"), "channels_first' is not supported"),
     (lambda: layers.RandomFlip()(np.zeros((3, 4))), r"expected images \(batch, height, width, channels\), got shape"),

@@ -102,10 +102,11 @@ def test_who_needs_batches():
         def on_test_batch_end(self, batch, logs=None):
             pass
 
-    quiet = [cb.EarlyStopping(), cb.ModelCheckpoint("x"), cb.CSVLogger("x"), cb.TerminateOnNaN(), cb.ProgbarLogger(),
-             cb.History(), cb.BackupAndRestore("x"), cb.LambdaCallback(on_epoch_end=print)]  # fmt: skip
+    quiet = [cb.EarlyStopping(), cb.ModelCheckpoint("x.npz"), cb.CSVLogger("x"), cb.TerminateOnNaN(),
+             cb.ProgbarLogger(), cb.History(), cb.BackupAndRestore("x"),
+             cb.LambdaCallback(on_epoch_end=print)]  # fmt: skip
     assert not CallbackList(quiet).has_train_batch_hooks
-    loud = [Batches(), cb.ModelCheckpoint("x", save_freq=3), cb.BackupAndRestore("x", save_freq=3),
+    loud = [Batches(), cb.ModelCheckpoint("x.npz", save_freq=3), cb.BackupAndRestore("x", save_freq=3),
             cb.LambdaCallback(on_train_batch_begin=print)]  # fmt: skip
     for one in loud:
         assert CallbackList([*quiet, one]).has_train_batch_hooks
@@ -213,8 +214,9 @@ def test_direction_of_the_metric_itself():
         (lambda: cb.ReduceLROnPlateau(factor=-1), ValueError, "factor"),
         (lambda: cb.ReduceLROnPlateau(cooldown=-1), ValueError, "cooldown"),
         (lambda: cb.ModelCheckpoint(""), ValueError, "filepath is empty"),
-        (lambda: cb.ModelCheckpoint("a", save_freq=0), ValueError, "save_freq must be at least 1"),
-        (lambda: cb.ModelCheckpoint("a", save_freq="batch"), TypeError, "save_freq must be an integer"),
+        (lambda: cb.ModelCheckpoint("a.h5"), ValueError, "filepath must end in .safetensors or .npz, got 'a.h5'"),
+        (lambda: cb.ModelCheckpoint("a.npz", save_freq=0), ValueError, "save_freq must be at least 1"),
+        (lambda: cb.ModelCheckpoint("a.npz", save_freq="batch"), TypeError, "save_freq must be an integer"),
         (lambda: cb.BackupAndRestore(""), ValueError, "backup_dir is empty"),
         (lambda: cb.LearningRateScheduler(3), TypeError, "schedule must be a function"),
         (lambda: cb.CSVLogger("a", ""), ValueError, "separator must be one character"),
@@ -256,28 +258,28 @@ def test_terminate_on_nan(capsys):
 
 def test_checkpoint_names_and_best(tmp_path, capsys):
     model = Model()
-    path = tmp_path / "new" / "m-{epoch:02d}-{val_loss:.1f}.x"
+    path = tmp_path / "new" / "m-{epoch:02d}-{val_loss:.1f}.npz"
     keep = cb.ModelCheckpoint(path, save_best_only=True, verbose=1)
     fit(model, [keep], {"loss": [1] * 4, "val_loss": [3.0, 2.0, 2.5, 1.0]})
-    assert sorted(os.listdir(tmp_path / "new")) == ["m-01-3.0.x", "m-02-2.0.x", "m-04-1.0.x"]
+    assert sorted(os.listdir(tmp_path / "new")) == ["m-01-3.0.npz", "m-02-2.0.npz", "m-04-1.0.npz"]
     assert keep.best == 1.0
     assert f"Epoch 2: val_loss improved from 3.00000 to 2.00000, saving model to {tmp_path}" in capsys.readouterr().out
 
 
 def test_checkpoint_threshold_and_batches(tmp_path):
     model = Model()
-    keep = cb.ModelCheckpoint(tmp_path / "a", "loss", save_best_only=True, initial_value_threshold=1.5)
+    keep = cb.ModelCheckpoint(tmp_path / "a.npz", "loss", save_best_only=True, initial_value_threshold=1.5)
     fit(model, [keep], {"loss": [2.0, 1.0]})
     assert len(model.saved) == 1
     model.saved.clear()
-    keep = cb.ModelCheckpoint(tmp_path / "{epoch}-{batch}", save_freq=3, save_weights_only=True)
+    keep = cb.ModelCheckpoint(tmp_path / "{epoch}-{batch}.npz", save_freq=3, save_weights_only=True)
     fit(model, [keep], {"loss": [1.0, 1.0]}, batches=4)
-    assert [os.path.basename(path) for path in model.saved] == ["1-3", "2-2"]
+    assert [os.path.basename(path) for path in model.saved] == ["1-3.npz", "2-2.npz"]
 
 
 def test_checkpoint_unknown_field(tmp_path):
     with pytest.raises(ValueError, match=r"cannot fill in filepath .* \(fields f1\) from epoch, loss"):
-        fit(Model(), [cb.ModelCheckpoint(tmp_path / "{f1}")], {"loss": [1.0]})
+        fit(Model(), [cb.ModelCheckpoint(tmp_path / "{f1}.npz")], {"loss": [1.0]})
 
 
 def rows(path):

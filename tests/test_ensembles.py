@@ -154,6 +154,7 @@ def test_what_is_refused():
     for call, error, message in (
         (lambda: ensembles.Bagging(3), TypeError, "make_model must be a function"),
         (lambda: ensembles.Bagging(lambda: one, 2), ValueError, "gave one model twice"),
+        (lambda: ensembles.Bagging(lambda: 3, 2), ValueError, "must give compiled models, got 3"),
         (lambda: ensembles.Bagging(lambda: plain, 1), ValueError, "must give compiled models"),
         (lambda: ensembles.Bagging(make(), 0), ValueError, "members must be an integer >= 1"),
         (lambda: ensembles.Bagging(make(), fraction=0), ValueError, r"fraction must be in \(0, 1\]"),

@@ -24,7 +24,12 @@ def test_page_shows_every_example():
     shown = {name for names in make.TOPICS.values() for name in names}
     pictures = {path.stem for path in (ROOT / "docs" / "gallery").glob("*.png")}
     drawn = {path.stem for path in (ROOT / "examples").glob("*.py") if "from _common import" in path.read_text()}
-    assert shown == drawn == pictures
+    assert shown == drawn | set(make.LARGE) == pictures
+    by_week = {name for _, names in make.WEEKS for name in names}
+    also = {name for names in make.ALSO.values() for name in names}
+    assert by_week == shown and set(make.ALSO) <= {subject for subject, _ in make.WEEKS}
+    others = {path.stem for path in (ROOT / "examples").glob("*.py")} - shown - also
+    assert others == {"_common", "pictures"}
     assert (ROOT / "docs" / "gallery.md").read_text() == make.page()  # python docs/gallery/make.py --page
     assert all(p.stat().st_size < make.MOST_BYTES for p in (ROOT / "docs" / "gallery").glob("*.png"))
 

@@ -12,7 +12,8 @@ KERAS, TORCH = load("keras_optimizers"), load("torch_optimizers")
 
 
 def apply_steps(optimizer, golden, name, dtype):
-    variables = [keras.Variable(v.astype(dtype)) for v in cases.optimizer_variables()]
+    named = zip(cases.optimizer_variables(), cases.optimizer_names(), strict=True)
+    variables = [keras.Variable(value.astype(dtype), name=label) for value, label in named]
     optimizer.build(variables)
     for step in range(1, cases.OPTIMIZER_STEPS + 1):
         gradients = [keras.ops.convert_to_tensor(g.astype(dtype)) for g in cases.optimizer_gradients(step)]
@@ -44,7 +45,8 @@ def test_train(name):
     """
     with precision("float64"):
         x = keras.Input((3,))
-        heads = [keras.layers.Dense(shape[1], use_bias=False) for shape in cases.VARIABLE_SHAPES]
+        named = zip(cases.VARIABLE_SHAPES, cases.optimizer_names(), strict=True)
+        heads = [keras.layers.Dense(shape[1], use_bias=False, name=label) for shape, label in named]
         model = keras.Model(x, [head(x) for head in heads])
         for head, value in zip(heads, cases.optimizer_variables(), strict=True):
             head.set_weights([value])

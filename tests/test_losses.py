@@ -1,5 +1,7 @@
 """Losses against NumPy formulas in float64, at once and in a plan; gradients against central differences."""
 
+import itertools
+
 import numpy as np
 import pytest
 from compiled import central, run
@@ -72,6 +74,32 @@ def tversky(t, y, alpha, beta):
     return 1 - i / (i + alpha * total(t * (1 - y)) + beta * total(y * (1 - t)) + EPSILON)
 
 
+def circle(t, x, gamma=80.0, margin=0.4, remove_diagonal=True, others=None, z=None):
+    others, z = (t, x) if z is None else (others, z)
+    d = np.maximum(1 - x @ z.T, 0)
+    same = t[:, None] == others
+    positive = same & ~np.eye(*d.shape, dtype=bool) if remove_diagonal else same
+    p = np.where(positive, np.exp(-gamma * np.maximum(margin + d, 0) * (margin - d)), 0).sum(-1)
+    n = np.where(~same, np.exp(gamma * np.maximum(1 + margin - d, 0) * (1 - margin - d)), 0).sum(-1)
+    return np.log1p(p * n)
+
+
+def ctc(t, y):
+    """By all paths."""
+    out = []
+    for labels, logits in zip(t, y, strict=True):
+        p, total = softmax(logits), 0.0
+        for path in itertools.product(range(y.shape[2]), repeat=y.shape[1]):
+            spelled = [c for c, _ in itertools.groupby(path) if c]
+            if spelled == [c for c in labels if c]:
+                total += np.prod([p[j, c] for j, c in enumerate(path)])
+        out.append(-np.log(total))
+    return np.array(out)
+
+
+UNIT = unit(RNG.normal(size=(7, 3)))
+SPELLED = np.array([[1, 2, 0], [2, 2, 0], [1, 1, 0], [2, 0, 0], [0, 0, 0]])
+
 # function: (options, y_true, y_pred, formula)
 CASES = {
     "mean_squared_error": ({}, *REAL, lambda t, y: mean((t - y) ** 2)),
@@ -121,6 +149,12 @@ CASES = {
         {"q": 0.6}, IDS, P, lambda t, y: (1 - y[np.arange(ROWS), t] ** 0.6) / 0.6,
     ),
     "dice": ({"axis": -1}, BITS, P, lambda t, y: 1 - 2 * total(t * y) / (total(t) + total(y) + EPSILON)),
+    "circle": ({"gamma": 6.0}, np.array([0, 1, 0, 1, 2, 2, 3]), UNIT, lambda t, y: circle(t, y, 6.0)),
+    "circle-diagonal": (
+        {"gamma": 3.0, "margin": 0.1, "remove_diagonal": False}, np.array([0, 1, 0, 1, 2, 2, 3]), UNIT,
+        lambda t, y: circle(t, y, 3.0, 0.1, False),
+    ),
+    "ctc": ({}, SPELLED, RNG.normal(size=(5, 4, 3)), ctc),
     "tversky": ({"alpha": 0.3, "beta": 0.8, "axis": -1}, BITS, P, lambda t, y: tversky(t, y, 0.3, 0.8)),
 }  # fmt: skip
 
@@ -142,6 +176,56 @@ def test_functions(name):
         np.testing.assert_allclose(got, want, rtol=1e-10, atol=1e-12)
         expected = central(lambda y: formula(y_true, y), y_pred, weights)
         np.testing.assert_allclose(found[-1], expected, rtol=2e-6, atol=1e-7)
+
+
+def test_circle_against_references():
+    """Proxies: references that are weights of their own, of another number; gradients by both."""
+    ids, others = np.array([0, 1, 2, 1, 0, 3, 0]), np.array([0, 1, 2, 1])
+    proxies = unit(RNG.normal(size=(4, 3)))
+    want = circle(ids, UNIT, 5.0, 0.3, True, others, proxies)
+    got = losses.circle(ids, UNIT, others, proxies, gamma=5.0, margin=0.3)
+    np.testing.assert_allclose(got, want, rtol=1e-10)
+    weights = RNG.normal(size=7)
+
+    def both(t, x, z):
+        return losses.circle(t, x, t, z, gamma=5.0, margin=0.3)
+
+    others = unit(RNG.normal(size=(7, 3)))
+    _, (dx, dz) = run(both, [ids, UNIT, others], gradient=weights, by=[1, 2])
+    by_x = central(lambda x: circle(ids, x, 5.0, 0.3, True, ids, others), UNIT, weights)
+    by_z = central(lambda z: circle(ids, UNIT, 5.0, 0.3, True, ids, z), others, weights)
+    np.testing.assert_allclose(dx, by_x, rtol=2e-6, atol=1e-7)
+    np.testing.assert_allclose(dz, by_z, rtol=2e-6, atol=1e-7)
+    with pytest.raises(ValueError, match="ref_labels and ref_embeddings must be given together"):
+        losses.circle(ids, UNIT, ref_labels=others)
+    with pytest.raises(ValueError, match="one class id a sample"):
+        losses.circle(ids[:3], UNIT)
+
+
+def test_ctc_of_labels_that_do_not_fit_or_exist():
+    y = RNG.normal(size=(2, 3, 4))
+    assert losses.ctc([[1, 1, 2], [1, 2, 3]], y).tolist()[0] == np.inf
+    _, (dy,) = run(losses.ctc, [np.array([[1, 1, 2], [1, 2, 3]]), y], gradient=np.ones(2), by=[1])
+    assert not dy[0].any() and dy[1].any()
+    with pytest.raises(ValueError, match=r"ctc: labels must be in 0\.\.3 \(0 ends them\), got 4"):
+        losses.ctc([[1, 4, 0], [0, 0, 0]], y)
+    assert np.isnan(run(losses.ctc, [np.array([[1, 4, 0], [1, 2, 3]]), y])[0])
+    with pytest.raises(ValueError, match="y_true must be"):
+        losses.ctc([1, 2], y)
+    with pytest.raises(ValueError, match="y_pred must be"):
+        losses.ctc([[1], [2]], y[:, 0])
+
+
+def test_ctc_of_long_sequences_in_float32():
+    """Five hundred steps: probabilities of e^-1000 and below."""
+    rng = np.random.default_rng(0)
+    y, t = rng.normal(size=(3, 500, 30)), rng.integers(1, 30, (3, 60))
+    t[1, 40:] = 0
+    want, (by_y,) = run(losses.ctc, [t, y], gradient=np.ones(3), by=[1])
+    got, (single,) = run(losses.ctc, [t, y], dtype="float32", gradient=np.ones(3), by=[1])
+    np.testing.assert_allclose(got, want, rtol=1e-5)
+    np.testing.assert_allclose(single, by_y, atol=2e-3)
+    np.testing.assert_allclose(by_y.sum(-1), 0, atol=1e-9)
 
 
 def test_gradient_reaches_targets_where_the_loss_is_symmetric():

@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from fastnn import _core, optimizers
+import fastnn
+from fastnn import _core, layers, optimizers
 from fastnn.optimizers import SGD, Adam, Optimizer, Range, schedules
 
 STEPS = 30
@@ -132,6 +133,20 @@ def adafactor(p, g, t, st, lr=0.001, decay=-0.8, eps1=1e-30, eps2=1e-3, clip=1.0
     return p - min(lr, t**-0.5) * max(eps2, np.sqrt((p * p).mean())) * d
 
 
+def muon(p, g, t, st, lr=0.001, wd=0.004, mu=0.95, steps=5, nesterov=True, rms=0.2, abc=(3.4445, -4.7750, 2.0315)):
+    p = p * (1 - lr * wd)
+    if p.ndim != 2:
+        return adam(p, g, t, st, lr=lr)
+    m = st["m"] = mu * _z(st, "m", p) + g
+    x = g + mu * m if nesterov else m
+    x = x / (np.linalg.norm(x) + 1e-7)
+    a, b, c = abc
+    for _ in range(steps):
+        square = x @ x.T
+        x = a * x + (b * square + c * square @ square) @ x
+    return p - lr * (1 if rms is None else rms * math.sqrt(max(p.shape))) * x
+
+
 CASES = [
     ("SGD", {}, sgd, {}),
     ("SGD", {"momentum": 0.9}, sgd, {"mu": 0.9}),
@@ -182,6 +197,7 @@ CASES = [
     ("ScheduleFreeAdamW", {"beta_1": 0.7, "warmup_steps": 5}, schedule_free, {"b1": 0.7, "warm": 5}),
     ("Lamb", {}, lamb, {}),
     ("Adafactor", {"learning_rate": 0.3}, adafactor, {"lr": 0.3}),
+    ("Muon", {}, muon, {}),
     ("Adadelta", {"learning_rate": None}, adadelta, {"lr": 1.0}),
 ]  # fmt: skip
 IDS = [f"{name}-{'-'.join(f'{k}={v}' for k, v in kw.items())}" for name, kw, _, _ in CASES]
@@ -226,6 +242,20 @@ def test_weight_decay_is_decoupled(name):
 
     p, q = run_both(getattr(optimizers, name)(learning_rate=0.02, weight_decay=0.1), decayed, np.float64, 37)
     np.testing.assert_allclose(p, q, rtol=0, atol=tolerance(np.float64))
+
+
+def test_weight_decay_leaves_out_variables_by_name():
+    values = [fastnn.Variable(np.ones(3), name=name) for name in ("kernel", "bias")]
+    optimizer = SGD(0.5, weight_decay=0.1)
+    optimizer.exclude_from_weight_decay(var_names=["bias"])
+    optimizer.apply([np.zeros(3, np.float32)] * 2, values)
+    assert (values[0].value < 1).all() and (values[1].value == 1).all()
+
+
+def test_a_row_of_hyper_must_be_float64():
+    p, g = np.ones(3, np.float32), np.ones(3, np.float32)
+    with pytest.raises(ValueError, match="kernel sgd: hyper must be contiguous float64, got float32"):
+        _core.run("sgd", False, (p, g), (3, 0, 0), (1.0, 0.0, 1.0, 0.0), hyper=np.ones(1, np.float32))
 
 
 def test_weight_decay_of_torch_is_added_to_the_gradient():
@@ -452,10 +482,56 @@ def test_adafactor_of_matrices(shape, dtype):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("settings", [{}, {"nesterov": False, "rms": None}, {"steps": 2}, {"steps": 0}])
+@pytest.mark.parametrize("shape", [(1, 1), (70, 33), (33, 70), (4, 300), (2, 3, 5)])
+def test_muon_of_matrices(shape, settings, dtype):
+    names = {"steps": "ns_steps", "rms": "rms_rate", "nesterov": "nesterov"}
+    optimizer = optimizers.Muon(0.01, **{names[k]: v for k, v in settings.items()})
+    p, q = run_both(optimizer, lambda *a: muon(*a, lr=0.01, **settings), dtype, shape)
+    np.testing.assert_allclose(p, q, rtol=0, atol=8 * tolerance(dtype))
+
+
+def test_muon_takes_adam_for_what_is_named():
+    def weights_after(optimizer):
+        model = fastnn.Sequential([
+            layers.Input((3,), dtype="int32"), layers.Embedding(5, 4, name="embedding"), layers.Flatten(),
+            layers.Dense(6, name="hidden"), layers.Dense(2, name="head"),
+        ])  # fmt: skip
+        rng = np.random.default_rng(1)
+        model.set_weights([rng.standard_normal(w.shape) for w in model.get_weights()])
+        model.compile(optimizer, "mse")
+        model.fit(rng.integers(0, 5, (8, 3)), rng.standard_normal((8, 2)), epochs=3, verbose=0, shuffle=False)
+        return dict(zip([w.path for w in model.weights], model.get_weights(), strict=True))
+
+    settings = {"learning_rate": 0.01, "adam_weight_decay": 0.004}
+    muon_only = weights_after(optimizers.Muon(**settings, exclude_embeddings=False))
+    by_name = weights_after(optimizers.Muon(**settings, exclude_layers=["hidden", "^head/"]))
+    by_adam = weights_after(optimizers.AdamW(0.01))
+    for path, value in by_adam.items():
+        np.testing.assert_allclose(by_name[path], value, rtol=1e-6, atol=1e-6, err_msg=path)
+        assert (value.ndim == 2) == bool(np.abs(muon_only[path] - value).max() > 1e-3), path
+
+
+def test_muon_gives_the_same_bits_for_any_number_of_threads():
+    rng, before, results = np.random.default_rng(5), _core.get_threads(), []
+    p0, grads = rng.standard_normal((150, 210)).astype(np.float32), rng.standard_normal((3, 150, 210))
+    try:
+        for threads in (1, 2, 3):
+            _core.set_threads(threads)
+            optimizer, p = optimizers.Muon(0.1), p0.copy()
+            for g in grads.astype(np.float32):
+                optimizer.apply([g], [p])
+            results.append(p)
+    finally:
+        _core.set_threads(before)
+    assert all(np.array_equal(results[0], p) for p in results[1:])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("kwargs", [{}, {"clipnorm": 0.1}, {"global_clipnorm": 0.1}, {"use_ema": True}])
 @pytest.mark.parametrize(
     "name", ["SGD", "RMSprop", "Adagrad", "Adadelta", "Adam", "AdamW", "Adamax", "Nadam", "Lion", "Ftrl", "Lamb",
-             "Adafactor", "ScheduleFreeAdamW"]
+             "Adafactor", "Muon", "ScheduleFreeAdamW"]
 )  # fmt: skip
 def test_store_and_arrays_agree_and_gaps_stay_zero(name, kwargs, dtype):
     """The same kernels over one flat store with gaps, several ranges and settings, and over separate arrays."""
@@ -609,6 +685,10 @@ def test_defaults_are_keras():
         "Lamb": {"learning_rate": 0.001, "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7},
         "Adafactor": {"learning_rate": 0.001, "beta_2_decay": -0.8, "epsilon_1": 1e-30, "epsilon_2": 1e-3,
                       "clip_threshold": 1.0, "relative_step": True},
+        "Muon": {"learning_rate": 0.001, "adam_beta_1": 0.9, "adam_beta_2": 0.999, "adam_weight_decay": 0.004,
+                 "epsilon": 1e-7, "weight_decay": 0.004, "exclude_layers": [], "exclude_embeddings": True,
+                 "muon_a": 3.4445, "muon_b": -4.7750, "muon_c": 2.0315, "adam_lr_ratio": 1, "momentum": 0.95,
+                 "ns_steps": 5, "nesterov": True, "rms_rate": 0.2},
         "ScheduleFreeAdamW": {"learning_rate": 0.0025, "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-8},
     }  # fmt: skip
     for name, settings in expected.items():
@@ -644,12 +724,55 @@ def test_defaults_are_keras():
         (lambda: optimizers.Ftrl(beta=-1), ValueError, "Ftrl: beta must be finite and >= 0, got -1.0"),
         (lambda: optimizers.Adafactor(clip_threshold=0), ValueError, "clip_threshold must be finite and > 0, got 0.0"),
         (lambda: optimizers.ScheduleFreeAdamW(beta_1=0), ValueError, "beta_1 must be finite and > 0, got 0.0"),
+        (lambda: optimizers.Muon(momentum=1), ValueError, "Muon: momentum must be finite and >= 0 and < 1, got 1.0"),
+        (lambda: optimizers.Muon(exclude_layers="head"), ValueError, "exclude_layers must be a list of expressions"),
+        (lambda: optimizers.Muon(exclude_layers=["("]), ValueError, r"exclude_layers: '\(' is no regular expression"),
+        (lambda: optimizers.Muon(ns_steps=-1), ValueError, "ns_steps must be an integer >= 0 or None, got -1"),
         (lambda: Optimizer(0.1).program([Range(0, 1)]), NotImplementedError, "Optimizer must define _method"),
     ],
 )
 def test_errors_of_settings(make, error, message):
     with pytest.raises(error, match=message):
         make()
+
+
+class Constant(schedules.LearningRateSchedule):
+    """A schedule of one's own, without checks."""
+
+    def __init__(self, value):
+        self.value = value
+
+    def __call__(self, step):
+        return self.value if step > 1 else 0.1
+
+
+@pytest.mark.parametrize("value", [-0.5, float("nan"), float("inf")])
+def test_rates_and_momenta_of_functions_are_checked(value):
+    p, g = [np.ones(3)], [np.ones(3)]
+    with pytest.raises(ValueError, match="SGD: learning_rate must be finite and >= 0, got"):
+        SGD(lambda: value).apply(g, p)
+    with pytest.raises(TypeError, match="SGD: learning_rate must be a number, got 'fast'"):
+        SGD(lambda: "fast").apply(g, p)
+    with pytest.raises(ValueError, match=r"SGD: learning_rate must be >= 0 and finite, got .* at step 2"):
+        SGD(Constant(value)).hyper(0, 5)
+    with pytest.raises(ValueError, match=r"SGD: momentum must be >= 0 and < 1, got .* at step 2"):
+        SGD(0.1, momentum=Constant(value)).hyper(0, 5)
+    with pytest.raises(ValueError, match=r"SGD: momentum must be >= 0 and < 1, got 1\.0 at step 2"):
+        SGD(0.1, momentum=Constant(1.0)).hyper(0, 5)
+
+
+def test_a_schedule_need_not_be_right_beyond_the_last_step():
+    class Line(schedules.LearningRateSchedule):
+        def __call__(self, step):
+            return 0.1 - 0.01 * step
+
+    model = fastnn.Sequential([layers.Input((2,)), layers.Dense(1)])
+    model.compile(SGD(Line()), "mse")
+    for _ in range(10):
+        model.train_on_batch(np.ones((4, 2)), np.ones((4, 1)))
+    with pytest.raises(ValueError, match=r"learning_rate must be >= 0 and finite, got -0\.0.* at step 11"):
+        for _ in range(3):
+            model.train_on_batch(np.ones((4, 2)), np.ones((4, 1)))
 
 
 def test_errors_of_apply():

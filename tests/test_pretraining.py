@@ -148,6 +148,11 @@ def test_what_is_refused():
         (lambda: Autoencoder(4, 2, tied=True).model.to_json(), NotImplementedError, "refers to another layer"),
         (lambda: pretraining.pretrain(branched, x), ValueError, "must be a chain of layers"),
         (lambda: pretraining.pretrain(fastnn.Sequential([Dense(3)]), x), ValueError, "give it an Input"),
+        (
+            lambda: pretraining.pretrain(model, x[:, :3]),
+            ValueError,
+            r"gets inputs of shape \(20, 3\), expected 64 features",
+        ),
         (lambda: pretraining.pretrain(model, x, layers=9), ValueError, "layers must be from 1 to 3"),
         (lambda: pretraining.pretrain(model, x, optimizer=3), TypeError, "a name or a function"),
         (lambda: pretraining.copy_weights(model, other, 1), ValueError, "layer 0 does not fit"),

@@ -190,5 +190,9 @@ def test_what_is_refused():
     ):
         with pytest.raises(ValueError, match=message):
             call()
+    with pytest.raises(TypeError, match="sample must be a function, got NoneType"):
+        principles.bias_variance(np.polyfit, None, h, h)
+    with pytest.raises(TypeError, match=r"fit must give \(predictions at points, at x\), got 3"):
+        principles.bias_variance(lambda *a: 3, lambda rng: (h, h), h, h)
     with pytest.raises(RuntimeError, match="fit it first"):
         Perceptron().predict(h)

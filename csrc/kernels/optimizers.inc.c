@@ -145,9 +145,22 @@ FN_INLINE void update_run(const update *u, update_rule *rule, const int slots, c
         update_sweep(u, rule, slots, flags);
 }
 
+#define FN_UNUSED __attribute__((unused))
 #define UPDATE_RULE(name) \
     FN_INLINE void name(const update *u, vec g, vec *p, vec *s0, vec *s1, vec *s2, const int flags)
 #define UPDATE_UNUSED (void)u, (void)s0, (void)s1, (void)s2, (void)flags
+
+/* The kernel `name`: what follows sets the constants of its rule and runs it. */
+#define UPDATE(name)                                                                              \
+    FN_INLINE void name##_update(update *u, const fn_op *op, const fn_step *step);                \
+    static void name(const fn_op *op, const fn_step *step, int64_t lo, int64_t hi, void *scratch) \
+    {                                                                                             \
+        (void)scratch;                                                                            \
+        update u;                                                                                 \
+        if (update_start(&u, op, step, lo, hi))                                                   \
+            name##_update(&u, op, step);                                                          \
+    }                                                                                             \
+    FN_INLINE void name##_update(update *u, FN_UNUSED const fn_op *op, FN_UNUSED const fn_step *step)
 
 /* sgd: p <- p - lr g.  No slots. */
 UPDATE_RULE(sgd_rule)
@@ -155,14 +168,10 @@ UPDATE_RULE(sgd_rule)
     UPDATE_UNUSED;
     *p -= u->c0 * g;
 }
-static void sgd(const fn_op *op, const fn_step *step, int64_t lo, int64_t hi, void *scratch)
+UPDATE(sgd)
 {
-    (void)scratch;
-    update u;
-    if (!update_start(&u, op, step, lo, hi))
-        return;
-    u.c0 = vset1((real)u.lr);
-    update_run(&u, sgd_rule, 0, 0);
+    u->c0 = vset1((real)u->lr);
+    update_run(u, sgd_rule, 0, 0);
 }
 
 /* momentum: v <- mu v - lr g; p <- p + v  (Sutskever et al. 2013; Keras).
@@ -174,17 +183,13 @@ UPDATE_RULE(momentum_rule)
     *s0 = u->c0 * *s0 + u->c1 * g;
     *p += u->c2 * *s0;
 }
-static void momentum(const fn_op *op, const fn_step *step, int64_t lo, int64_t hi, void *scratch)
+UPDATE(momentum)
 {
-    (void)scratch;
-    update u;
-    if (!update_start(&u, op, step, lo, hi))
-        return;
-    const int torch = u.flags & FN_UPDATE_TORCH;
-    u.c0 = vset1((real)step->hyper[1]);
-    u.c1 = vset1((real)(torch ? step->hyper[2] : -u.lr));
-    u.c2 = vset1((real)(torch ? -u.lr : 1));
-    update_run(&u, momentum_rule, 1, 0);
+    const int torch = u->flags & FN_UPDATE_TORCH;
+    u->c0 = vset1((real)step->hyper[1]);
+    u->c1 = vset1((real)(torch ? step->hyper[2] : -u->lr));
+    u->c2 = vset1((real)(torch ? -u->lr : 1));
+    update_run(u, momentum_rule, 1, 0);
 }
 
 /* nesterov: v <- mu v - lr g; p <- p + mu' v - lr g  (Keras: mu' = mu).
@@ -198,18 +203,26 @@ UPDATE_RULE(nesterov_rule)
     *s0 = u->c0 * *s0 + u->c1 * g;
     *p += u->c2 * *s0 + u->c3 * g;
 }
-static void nesterov(const fn_op *op, const fn_step *step, int64_t lo, int64_t hi, void *scratch)
+UPDATE(nesterov)
 {
-    (void)scratch;
-    update u;
-    if (!update_start(&u, op, step, lo, hi))
-        return;
-    const int torch = u.flags & FN_UPDATE_TORCH;
-    u.c0 = vset1((real)step->hyper[1]);
-    u.c1 = vset1((real)(torch ? step->hyper[2] : -u.lr));
-    u.c2 = vset1((real)(torch ? -u.lr * step->hyper[3] : step->hyper[3]));
-    u.c3 = vset1((real)-u.lr);
-    update_run(&u, nesterov_rule, 1, 0);
+    const int torch = u->flags & FN_UPDATE_TORCH;
+    u->c0 = vset1((real)step->hyper[1]);
+    u->c1 = vset1((real)(torch ? step->hyper[2] : -u->lr));
+    u->c2 = vset1((real)(torch ? -u->lr * step->hyper[3] : step->hyper[3]));
+    u->c3 = vset1((real)-u->lr);
+    update_run(u, nesterov_rule, 1, 0);
+}
+
+/* The two moments of adam and its kin: m <- m + c0 (g - m), v <- v + c1 (g^2 - v); c0 = 1 - f[4], c1 = 1 - f[5]. */
+FN_INLINE void update_moments(const update *u, vec g, vec *m, vec *v)
+{
+    *m += u->c0 * (g - *m);
+    *v += u->c1 * (g * g - *v);
+}
+FN_INLINE void update_rates(update *u, const fn_op *op)
+{
+    u->c0 = vset1((real)(1 - op->f[4]));
+    u->c1 = vset1((real)(1 - op->f[5]));
 }
 
 /* adam: m <- m + (1-b1)(g - m); v <- v + (1-b2)(g^2 - v); p <- p - lr c m / (sqrt(v) + eps)
@@ -220,27 +233,21 @@ static void nesterov(const fn_op *op, const fn_step *step, int64_t lo, int64_t h
 UPDATE_RULE(adam_rule)
 {
     UPDATE_UNUSED;
-    *s0 += u->c0 * (g - *s0);
-    *s1 += u->c1 * (g * g - *s1);
+    update_moments(u, g, s0, s1);
     vec v = *s1;
     if (flags & FN_UPDATE_AMSGRAD)
         v = *s2 = vmax(*s2, v);
     *p -= update_over(u->c2 * *s0, vsqrt(v) + u->c3);
 }
-static void adam(const fn_op *op, const fn_step *step, int64_t lo, int64_t hi, void *scratch)
+UPDATE(adam)
 {
-    (void)scratch;
-    update u;
-    if (!update_start(&u, op, step, lo, hi))
-        return;
-    u.c0 = vset1((real)(1 - op->f[4]));
-    u.c1 = vset1((real)(1 - op->f[5]));
-    u.c2 = vset1((real)(u.lr * step->hyper[1]));
-    u.c3 = update_epsilon(step->hyper[2]);
-    if (u.flags & FN_UPDATE_AMSGRAD)
-        update_run(&u, adam_rule, 3, FN_UPDATE_AMSGRAD);
+    update_rates(u, op);
+    u->c2 = vset1((real)(u->lr * step->hyper[1]));
+    u->c3 = update_epsilon(step->hyper[2]);
+    if (u->flags & FN_UPDATE_AMSGRAD)
+        update_run(u, adam_rule, 3, FN_UPDATE_AMSGRAD);
     else
-        update_run(&u, adam_rule, 2, 0);
+        update_run(u, adam_rule, 2, 0);
 }
 
 /* nadam: m, v as adam; p <- p - lr (cm m + cg g) / (sqrt(c v) + eps)  (Dozat 2016).
@@ -248,23 +255,17 @@ static void adam(const fn_op *op, const fn_step *step, int64_t lo, int64_t hi, v
 UPDATE_RULE(nadam_rule)
 {
     UPDATE_UNUSED;
-    *s0 += u->c0 * (g - *s0);
-    *s1 += u->c1 * (g * g - *s1);
+    update_moments(u, g, s0, s1);
     *p -= update_over(u->c2 * *s0 + u->c3 * g, vsqrt(u->c4 * *s1) + u->c5);
 }
-static void nadam(const fn_op *op, const fn_step *step, int64_t lo, int64_t hi, void *scratch)
+UPDATE(nadam)
 {
-    (void)scratch;
-    update u;
-    if (!update_start(&u, op, step, lo, hi))
-        return;
-    u.c0 = vset1((real)(1 - op->f[4]));
-    u.c1 = vset1((real)(1 - op->f[5]));
-    u.c2 = vset1((real)(u.lr * step->hyper[1]));
-    u.c3 = vset1((real)(u.lr * step->hyper[2]));
-    u.c4 = vset1((real)step->hyper[3]);
-    u.c5 = update_epsilon(op->f[6]);
-    update_run(&u, nadam_rule, 2, 0);
+    update_rates(u, op);
+    u->c2 = vset1((real)(u->lr * step->hyper[1]));
+    u->c3 = vset1((real)(u->lr * step->hyper[2]));
+    u->c4 = vset1((real)step->hyper[3]);
+    u->c5 = update_epsilon(op->f[6]);
+    update_run(u, nadam_rule, 2, 0);
 }
 
 /* adamax: m <- m + (1-b1)(g - m); w <- max(b2 w, |g|); p <- p - lr c m / (w + eps)  (Kingma & Ba 2015, section 7.1).
@@ -283,20 +284,16 @@ UPDATE_RULE(adamax_rule)
     *s1 = vmax(u->c1 * *s1, a);
     *p -= u->c2 * *s0 / (*s1 + u->c3);
 }
-static void adamax(const fn_op *op, const fn_step *step, int64_t lo, int64_t hi, void *scratch)
+UPDATE(adamax)
 {
-    (void)scratch;
-    update u;
-    if (!update_start(&u, op, step, lo, hi))
-        return;
-    u.c0 = vset1((real)(1 - op->f[4]));
-    u.c1 = vset1((real)op->f[5]);
-    u.c2 = vset1((real)(u.lr * step->hyper[1]));
-    u.c3 = update_epsilon(op->f[6]);
-    if (u.flags & FN_UPDATE_TORCH)
-        update_run(&u, adamax_rule, 2, FN_UPDATE_TORCH);
+    u->c0 = vset1((real)(1 - op->f[4]));
+    u->c1 = vset1((real)op->f[5]);
+    u->c2 = vset1((real)(u->lr * step->hyper[1]));
+    u->c3 = update_epsilon(op->f[6]);
+    if (u->flags & FN_UPDATE_TORCH)
+        update_run(u, adamax_rule, 2, FN_UPDATE_TORCH);
     else
-        update_run(&u, adamax_rule, 2, 0);
+        update_run(u, adamax_rule, 2, 0);
 }
 
 /* rmsprop: v <- rho v + (1-rho) g^2; p <- p - lr g / sqrt(v + eps)  (Tieleman & Hinton 2012; eps as Keras).
@@ -327,38 +324,34 @@ UPDATE_RULE(rmsprop_rule)
         *p -= u->c4 * d;
     }
 }
-static void rmsprop(const fn_op *op, const fn_step *step, int64_t lo, int64_t hi, void *scratch)
+UPDATE(rmsprop)
 {
-    (void)scratch;
-    update u;
-    if (!update_start(&u, op, step, lo, hi))
-        return;
-    const int torch = u.flags & FN_UPDATE_TORCH;
-    u.c0 = vset1((real)op->f[4]);
-    u.c1 = vset1((real)(1 - op->f[4]));
-    u.c2 = torch ? (vec){} : update_epsilon(op->f[5]);
-    u.c3 = torch ? update_epsilon(op->f[5]) : (vec){};
-    u.c4 = vset1((real)u.lr);
-    u.c5 = vset1((real)op->f[6]);
-    switch (u.flags & (FN_UPDATE_CENTERED | FN_UPDATE_MOMENTUM | FN_UPDATE_TORCH)) {
+    const int torch = u->flags & FN_UPDATE_TORCH;
+    u->c0 = vset1((real)op->f[4]);
+    u->c1 = vset1((real)(1 - op->f[4]));
+    u->c2 = torch ? (vec){} : update_epsilon(op->f[5]);
+    u->c3 = torch ? update_epsilon(op->f[5]) : (vec){};
+    u->c4 = vset1((real)u->lr);
+    u->c5 = vset1((real)op->f[6]);
+    switch (u->flags & (FN_UPDATE_CENTERED | FN_UPDATE_MOMENTUM | FN_UPDATE_TORCH)) {
     case FN_UPDATE_CENTERED | FN_UPDATE_MOMENTUM | FN_UPDATE_TORCH:
-        update_run(&u, rmsprop_rule, 3, FN_UPDATE_CENTERED | FN_UPDATE_MOMENTUM | FN_UPDATE_TORCH);
+        update_run(u, rmsprop_rule, 3, FN_UPDATE_CENTERED | FN_UPDATE_MOMENTUM | FN_UPDATE_TORCH);
         break;
     case FN_UPDATE_CENTERED | FN_UPDATE_MOMENTUM:
-        update_run(&u, rmsprop_rule, 3, FN_UPDATE_CENTERED | FN_UPDATE_MOMENTUM);
+        update_run(u, rmsprop_rule, 3, FN_UPDATE_CENTERED | FN_UPDATE_MOMENTUM);
         break;
     case FN_UPDATE_MOMENTUM | FN_UPDATE_TORCH:
-        update_run(&u, rmsprop_rule, 2, FN_UPDATE_MOMENTUM | FN_UPDATE_TORCH);
+        update_run(u, rmsprop_rule, 2, FN_UPDATE_MOMENTUM | FN_UPDATE_TORCH);
         break;
     case FN_UPDATE_MOMENTUM:
-        update_run(&u, rmsprop_rule, 2, FN_UPDATE_MOMENTUM);
+        update_run(u, rmsprop_rule, 2, FN_UPDATE_MOMENTUM);
         break;
     case FN_UPDATE_CENTERED:
     case FN_UPDATE_CENTERED | FN_UPDATE_TORCH:
-        update_run(&u, rmsprop_rule, 2, FN_UPDATE_CENTERED);
+        update_run(u, rmsprop_rule, 2, FN_UPDATE_CENTERED);
         break;
     default:
-        update_run(&u, rmsprop_rule, 1, 0);
+        update_run(u, rmsprop_rule, 1, 0);
     }
 }
 
@@ -371,17 +364,13 @@ UPDATE_RULE(adagrad_rule)
     *s0 += g * g;
     *p -= update_over(u->c2 * g, vsqrt(*s0 + u->c0) + u->c1);
 }
-static void adagrad(const fn_op *op, const fn_step *step, int64_t lo, int64_t hi, void *scratch)
+UPDATE(adagrad)
 {
-    (void)scratch;
-    update u;
-    if (!update_start(&u, op, step, lo, hi))
-        return;
-    const int torch = u.flags & FN_UPDATE_TORCH;
-    u.c0 = torch ? (vec){} : update_epsilon(op->f[4]);
-    u.c1 = torch ? update_epsilon(op->f[4]) : (vec){};
-    u.c2 = vset1((real)u.lr);
-    update_run(&u, adagrad_rule, 1, 0);
+    const int torch = u->flags & FN_UPDATE_TORCH;
+    u->c0 = torch ? (vec){} : update_epsilon(op->f[4]);
+    u->c1 = torch ? update_epsilon(op->f[4]) : (vec){};
+    u->c2 = vset1((real)u->lr);
+    update_run(u, adagrad_rule, 1, 0);
 }
 
 /* adadelta: s <- rho s + (1-rho) g^2; d = sqrt((a + eps) / (s + eps)) g; a <- rho a + (1-rho) d^2;
@@ -395,17 +384,13 @@ UPDATE_RULE(adadelta_rule)
     *s1 = u->c0 * *s1 + (u->c1 * d) * d;
     *p -= u->c3 * d;
 }
-static void adadelta(const fn_op *op, const fn_step *step, int64_t lo, int64_t hi, void *scratch)
+UPDATE(adadelta)
 {
-    (void)scratch;
-    update u;
-    if (!update_start(&u, op, step, lo, hi))
-        return;
-    u.c0 = vset1((real)op->f[4]);
-    u.c1 = vset1((real)(1 - op->f[4]));
-    u.c2 = update_epsilon(op->f[5]);
-    u.c3 = vset1((real)u.lr);
-    update_run(&u, adadelta_rule, 2, 0);
+    u->c0 = vset1((real)op->f[4]);
+    u->c1 = vset1((real)(1 - op->f[4]));
+    u->c2 = update_epsilon(op->f[5]);
+    u->c3 = vset1((real)u->lr);
+    update_run(u, adadelta_rule, 2, 0);
 }
 
 /* lion: p <- p - lr sign(b1 m + (1-b1) g); m <- b2 m + (1-b2) g  (Chen et al. 2023); sign(0) = 0.
@@ -418,18 +403,14 @@ UPDATE_RULE(lion_rule)
     *p -= u->c4 * sign;
     *s0 = u->c2 * *s0 + u->c3 * g;
 }
-static void lion(const fn_op *op, const fn_step *step, int64_t lo, int64_t hi, void *scratch)
+UPDATE(lion)
 {
-    (void)scratch;
-    update u;
-    if (!update_start(&u, op, step, lo, hi))
-        return;
-    u.c0 = vset1((real)op->f[4]);
-    u.c1 = vset1((real)(1 - op->f[4]));
-    u.c2 = vset1((real)op->f[5]);
-    u.c3 = vset1((real)(1 - op->f[5]));
-    u.c4 = vset1((real)u.lr);
-    update_run(&u, lion_rule, 1, 0);
+    u->c0 = vset1((real)op->f[4]);
+    u->c1 = vset1((real)(1 - op->f[4]));
+    u->c2 = vset1((real)op->f[5]);
+    u->c3 = vset1((real)(1 - op->f[5]));
+    u->c4 = vset1((real)u->lr);
+    update_run(u, lion_rule, 1, 0);
 }
 
 /* ftrl: with q = -power, s' = s + g^2:  z <- z + g + 2 shrink p - (s'^q - s^q) / lr p;  s <- s';
@@ -446,19 +427,17 @@ UPDATE_RULE(ftrl_rule)
     *s1 -= (after - before) * u->c0 * *p;
     *p = (vmin(u->c3, vmax(-u->c3, *s1)) - *s1) / vmax(u->c5, after * u->c0 + u->c2);
 }
-static void ftrl(const fn_op *op, const fn_step *step, int64_t lo, int64_t hi, void *scratch)
+UPDATE(ftrl)
 {
-    (void)scratch;
-    update u;
-    if (!update_start(&u, op, step, lo, hi) || u.lr == 0)
+    if (u->lr == 0)
         return;
-    u.c0 = vset1((real)(1 / u.lr));
-    u.c1 = vset1((real)op->f[4]);
-    u.c2 = vset1((real)(2 * step->hyper[1]));
-    u.c3 = vset1((real)op->f[5]);
-    u.c4 = vset1((real)(2 * op->f[6]));
-    u.c5 = update_epsilon(0);
-    update_sweep(&u, ftrl_rule, 2, FN_UPDATE_GENERAL);
+    u->c0 = vset1((real)(1 / u->lr));
+    u->c1 = vset1((real)op->f[4]);
+    u->c2 = vset1((real)(2 * step->hyper[1]));
+    u->c3 = vset1((real)op->f[5]);
+    u->c4 = vset1((real)(2 * op->f[6]));
+    u->c5 = update_epsilon(0);
+    update_sweep(u, ftrl_rule, 2, FN_UPDATE_GENERAL);
 }
 
 /* schedule_free: v <- v + (1-b2)(g^2 - v); x = (p - (1-b1) z) / b1; z <- z - lr g / (sqrt(c v) + eps);
@@ -473,19 +452,15 @@ UPDATE_RULE(schedule_free_rule)
     *s0 = z - u->c2 * g / (vsqrt(u->c3 * *s1) + u->c4);
     *p = *s0 + u->c0 * (x + u->c1 * (*s0 - x) - *s0);
 }
-static void schedule_free(const fn_op *op, const fn_step *step, int64_t lo, int64_t hi, void *scratch)
+UPDATE(schedule_free)
 {
-    (void)scratch;
-    update u;
-    if (!update_start(&u, op, step, lo, hi))
-        return;
-    u.c0 = vset1((real)op->f[4]);
-    u.c1 = vset1((real)step->hyper[1]);
-    u.c2 = vset1((real)u.lr);
-    u.c3 = vset1((real)step->hyper[2]);
-    u.c4 = update_epsilon(op->f[6]);
-    u.c5 = vset1((real)(1 - op->f[5]));
-    update_sweep(&u, schedule_free_rule, 2, FN_UPDATE_GENERAL);
+    u->c0 = vset1((real)op->f[4]);
+    u->c1 = vset1((real)step->hyper[1]);
+    u->c2 = vset1((real)u->lr);
+    u->c3 = vset1((real)step->hyper[2]);
+    u->c4 = update_epsilon(op->f[6]);
+    u->c5 = vset1((real)(1 - op->f[5]));
+    update_sweep(u, schedule_free_rule, 2, FN_UPDATE_GENERAL);
 }
 
 /* ---- updates whose length is set for a variable as a whole: a direction d, its norm, then sgd along it ----
@@ -497,22 +472,16 @@ static void schedule_free(const fn_op *op, const fn_step *step, int64_t lo, int6
 UPDATE_RULE(lamb_rule)
 {
     (void)p; (void)flags;
-    *s0 += u->c0 * (g - *s0);
-    *s1 += u->c1 * (g * g - *s1);
+    update_moments(u, g, s0, s1);
     *s2 = u->c2 * *s0 / (vsqrt(u->c3 * *s1) + u->c4);
 }
-static void lamb(const fn_op *op, const fn_step *step, int64_t lo, int64_t hi, void *scratch)
+UPDATE(lamb)
 {
-    (void)scratch;
-    update u;
-    if (!update_start(&u, op, step, lo, hi))
-        return;
-    u.c0 = vset1((real)(1 - op->f[4]));
-    u.c1 = vset1((real)(1 - op->f[5]));
-    u.c2 = vset1((real)step->hyper[1]);
-    u.c3 = vset1((real)step->hyper[2]);
-    u.c4 = update_epsilon(op->f[6]);
-    update_sweep(&u, lamb_rule, 3, FN_UPDATE_GENERAL);
+    update_rates(u, op);
+    u->c2 = vset1((real)step->hyper[1]);
+    u->c3 = vset1((real)step->hyper[2]);
+    u->c4 = update_epsilon(op->f[6]);
+    update_sweep(u, lamb_rule, 3, FN_UPDATE_GENERAL);
 }
 
 /* adafactor, of vectors: v <- b v + (1-b)(g^2 + eps); d = g / sqrt(v)  (Shazeer & Stern 2018). p takes its
@@ -529,23 +498,52 @@ UPDATE_RULE(adafactor_gradient_rule)
     (void)u; (void)p; (void)s1; (void)s2; (void)flags;
     *s0 = g;
 }
-static void adafactor(const fn_op *op, const fn_step *step, int64_t lo, int64_t hi, void *scratch)
+UPDATE(adafactor)
 {
-    (void)scratch;
-    update u;
-    if (!update_start(&u, op, step, lo, hi))
-        return;
-    u.c0 = vset1((real)(1 - step->hyper[1]));
-    u.c1 = vset1((real)op->f[4]);
-    u.c2 = update_epsilon(0);
-    update_sweep(&u, adafactor_rule, 2, FN_UPDATE_GENERAL);
+    u->c0 = vset1((real)(1 - step->hyper[1]));
+    u->c1 = vset1((real)op->f[4]);
+    u->c2 = update_epsilon(0);
+    update_sweep(u, adafactor_rule, 2, FN_UPDATE_GENERAL);
 }
-static void adafactor_gradient(const fn_op *op, const fn_step *step, int64_t lo, int64_t hi, void *scratch)
+UPDATE(adafactor_gradient)
 {
-    (void)scratch;
-    update u;
-    if (update_start(&u, op, step, lo, hi))
-        update_sweep(&u, adafactor_gradient_rule, 1, FN_UPDATE_GENERAL);
+    update_sweep(u, adafactor_gradient_rule, 1, FN_UPDATE_GENERAL);
+}
+
+/* muon: m <- mu m + g; d = g + mu m, or m  (Jordan et al. 2024). p takes its weight decay here.
+ * Slots: m, d.  f: 4 mu, 5 factor of m in d, 6 factor of g. */
+UPDATE_RULE(muon_rule)
+{
+    (void)p; (void)s2; (void)flags;
+    *s0 = u->c0 * *s0 + g;
+    *s1 = u->c1 * *s0 + u->c2 * g;
+}
+UPDATE(muon)
+{
+    u->c0 = vset1((real)op->f[4]);
+    u->c1 = vset1((real)op->f[5]);
+    u->c2 = vset1((real)op->f[6]);
+    update_sweep(u, muon_rule, 2, FN_UPDATE_GENERAL);
+}
+
+/* muon_terms: S <- f2 A + f1 I, T <- f0 I, so that T + A S = f0 I + f1 A + f2 A^2.
+ * p: 0 S, 1 T, 2 A, all [n, n].  i: 0 n, 1 n.  Split: a row. */
+static void muon_terms(const fn_op *op, const fn_step *step, int64_t lo, int64_t hi, void *scratch)
+{
+    (void)step; (void)scratch;
+    const int64_t n = op->i[1];
+    const vec c = vset1((real)op->f[2]);
+    for (int64_t row = lo; row < hi; row++) {
+        real *s = (real *)op->p[0] + row * n, *t = (real *)op->p[1] + row * n;
+        const real *a = (const real *)op->p[2] + row * n;
+        for (int64_t j = 0; j < n; j += VL) {
+            const int64_t count = n - j < VL ? n - j : VL;
+            vstore_n(s + j, c * vload_n(a + j, count), count);
+            vstore_n(t + j, (vec){}, count);
+        }
+        s[row] += (real)op->f[1];
+        t[row] = (real)op->f[0];
+    }
 }
 
 /* adafactor_rows: r[i] <- b r[i] + (1-b)(mean of row i of g^2 + eps).
@@ -646,63 +644,54 @@ static void ema(const fn_op *op, const fn_step *step, int64_t lo, int64_t hi, vo
     }
 }
 
+/* y <- rule(y, x, a) over a range of op's elements; x may be y. */
+typedef vec pass_rule(vec y, vec x, vec a);
+FN_INLINE vec pass_take(vec y, vec x, vec a) { return (void)y, (void)a, x; }
+FN_INLINE vec pass_scale(vec y, vec x, vec a) { return (void)y, a * x; }
+FN_INLINE vec pass_add(vec y, vec x, vec a) { return y + a * x; }
+FN_INLINE vec pass_clip(vec y, vec x, vec a) { return (void)y, vmin(a, vmax(-a, x)); }
+FN_INLINE void pass_sweep(const fn_op *op, int64_t lo, int64_t hi, pass_rule *rule, real *y, const real *x, double a)
+{
+    int64_t j, end;
+    update_range(op, lo, hi, &j, &end);
+    const vec v = vset1((real)a);
+    for (; j + VL <= end; j += VL)
+        vstore(y + j, rule(vload(y + j), vload(x + j), v));
+    if (j < end)
+        vstore_n(y + j, rule(vload_n(y + j, end - j), vload_n(x + j, end - j), v), end - j);
+}
+
 /* accumulate: a <- g in the first step of a group, a <- a + g in the others.
  * p: 0 a, 1 g.  i: 0 elements, 1 column of the flag "first". */
 static void accumulate(const fn_op *op, const fn_step *step, int64_t lo, int64_t hi, void *scratch)
 {
     (void)scratch;
-    int64_t j, end;
-    update_range(op, lo, hi, &j, &end);
-    real *a = op->p[0];
-    const real *g = op->p[1];
-    const int first = step->hyper[op->i[1]] != 0;
-    for (; j + VL <= end; j += VL)
-        vstore(a + j, first ? vload(g + j) : vload(a + j) + vload(g + j));
-    if (j < end)
-        vstore_n(a + j, first ? vload_n(g + j, end - j) : vload_n(a + j, end - j) + vload_n(g + j, end - j), end - j);
+    if (step->hyper[op->i[1]] != 0)
+        pass_sweep(op, lo, hi, pass_take, op->p[0], op->p[1], 1);
+    else
+        pass_sweep(op, lo, hi, pass_add, op->p[0], op->p[1], 1);
 }
 
 /* scale: x <- f0 x.  p: 0 x, 1 one double that multiplies f0, or NULL.  i: 0 elements. */
 static void scale(const fn_op *op, const fn_step *step, int64_t lo, int64_t hi, void *scratch)
 {
     (void)step; (void)scratch;
-    int64_t j, end;
-    update_range(op, lo, hi, &j, &end);
-    real *x = op->p[0];
-    const vec a = vset1((real)(op->f[0] * (op->p[1] ? *(const double *)op->p[1] : 1)));
-    for (; j + VL <= end; j += VL)
-        vstore(x + j, a * vload(x + j));
-    if (j < end)
-        vstore_n(x + j, a * vload_n(x + j, end - j), end - j);
+    const double factor = op->p[1] ? *(const double *)op->p[1] : 1;
+    pass_sweep(op, lo, hi, pass_scale, op->p[0], op->p[0], op->f[0] * factor);
 }
 
 /* add_scaled: y <- y + f0 x.  p: 0 y, 1 x.  i: 0 elements. */
 static void add_scaled(const fn_op *op, const fn_step *step, int64_t lo, int64_t hi, void *scratch)
 {
     (void)step; (void)scratch;
-    int64_t j, end;
-    update_range(op, lo, hi, &j, &end);
-    real *y = op->p[0];
-    const real *x = op->p[1];
-    const vec a = vset1((real)op->f[0]);
-    for (; j + VL <= end; j += VL)
-        vstore(y + j, vload(y + j) + a * vload(x + j));
-    if (j < end)
-        vstore_n(y + j, vload_n(y + j, end - j) + a * vload_n(x + j, end - j), end - j);
+    pass_sweep(op, lo, hi, pass_add, op->p[0], op->p[1], op->f[0]);
 }
 
 /* gradient_clip_value: g <- min(max(g, -f0), f0); NaN stays.  p: 0 g.  i: 0 elements. */
 static void gradient_clip_value(const fn_op *op, const fn_step *step, int64_t lo, int64_t hi, void *scratch)
 {
     (void)step; (void)scratch;
-    int64_t j, end;
-    update_range(op, lo, hi, &j, &end);
-    real *g = op->p[0];
-    const vec c = vset1((real)op->f[0]);
-    for (; j + VL <= end; j += VL)
-        vstore(g + j, vmin(c, vmax(-c, vload(g + j))));
-    if (j < end)
-        vstore_n(g + j, vmin(c, vmax(-c, vload_n(g + j, end - j))), end - j);
+    pass_sweep(op, lo, hi, pass_clip, op->p[0], op->p[0], op->f[0]);
 }
 
 /* gradient_norm: s[b] = sum of the squares of block b, in float64.
@@ -755,6 +744,7 @@ static void clip_factor(const fn_op *op, const fn_step *step, int64_t lo, int64_
 /* direction_ratio: the factor of a variable's direction d, from the sums of squares of p and d by block.
  * lamb: |p| / |d|, 1 where either is 0.
  * adafactor, where f[1] > 0: c max(f[0], rms(p)) / max(1, rms(d) / f[1]).
+ * muon, where f[1] < 0: 1 / (|d| + f[0]).
  * p: 0 the factor, 1 sums of p, 2 sums of d (doubles).  i: 0 sums of either.  hyper: 2 c.
  * f: 0 least rms of p, 1 limit of d, 2 elements. */
 static void direction_ratio(const fn_op *op, const fn_step *step, int64_t lo, int64_t hi, void *scratch)
@@ -771,6 +761,8 @@ static void direction_ratio(const fn_op *op, const fn_step *step, int64_t lo, in
         const double size = __builtin_sqrt(pp / op->f[2]), length = __builtin_sqrt(dd / op->f[2]) / op->f[1];
         ratio = step->hyper[2] * (size > op->f[0] ? size : op->f[0]) / (length > 1 ? length : 1);
     }
+    if (op->f[1] < 0)
+        ratio = 1 / (__builtin_sqrt(dd) + op->f[0]);
     *(double *)op->p[0] = ratio;
 }
 
@@ -808,6 +800,8 @@ static void adagrad_rows(const fn_op *op, const fn_step *step, int64_t lo, int64
     update_rows(adagrad, op, step);
 }
 
+#undef FN_UNUSED
+#undef UPDATE
 #undef UPDATE_RULE
 #undef UPDATE_UNUSED
 
@@ -832,6 +826,8 @@ static void adagrad_rows(const fn_op *op, const fn_step *step, int64_t lo, int64
     X(adafactor_rows, FN_SPLIT_BLOCKS, fn_row_tasks, NULL, adafactor_rows) \
     X(adafactor_columns, FN_SPLIT_BLOCKS, fn_row_tasks, NULL, adafactor_columns) \
     X(adafactor_direction, FN_SPLIT_BLOCKS, fn_row_tasks, NULL, adafactor_direction) \
+    X(muon, FN_SPLIT_BLOCKS, update_tasks, NULL, muon) \
+    X(muon_terms, FN_SPLIT_BLOCKS, fn_row_tasks, NULL, muon_terms) \
     X(direction_ratio, FN_SPLIT_SERIAL, fn_one_task, NULL, direction_ratio) \
     X(ema, FN_SPLIT_BLOCKS, update_tasks, NULL, ema) \
     X(accumulate, FN_SPLIT_BLOCKS, update_tasks, NULL, accumulate) \

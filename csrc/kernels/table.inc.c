@@ -22,6 +22,7 @@
 #include "ceiling.inc.c"
 #include "softmax.inc.c"
 #include "losses.inc.c"
+#include "structured_losses.inc.c"
 #include "optimizers.inc.c"
 #include "training.inc.c"
 #include "words.inc.c"
@@ -42,6 +43,7 @@
     FN_CEILING_KERNELS(X)       \
     FN_SOFTMAX_KERNELS(X)       \
     FN_LOSSES_KERNELS(X)        \
+    FN_STRUCTURED_LOSSES_KERNELS(X) \
     FN_OPTIMIZERS_KERNELS(X)    \
     FN_TRAINING_KERNELS(X)      \
     FN_WORDS_KERNELS(X)         \

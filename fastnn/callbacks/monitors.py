@@ -86,7 +86,8 @@ class MonitorCallback(Callback):
         params = self.params or {}
         if self.monitor.startswith("val_") and (self._seen or params.get("validation_freq", 1) != 1):
             return None
-        hint = "; pass validation_data or validation_split to fit()" if self.monitor.startswith("val_") else ""
+        unvalidated = self.monitor.startswith("val_") and not any(name.startswith("val_") for name in logs)
+        hint = "; pass validation_data or validation_split to fit()" if unvalidated else ""
         available = ", ".join(logs) or "none"
         raise ValueError(f"{type(self).__name__}: no metric {self.monitor!r} in the logs; there are: {available}{hint}")
 
@@ -220,7 +221,8 @@ class ReduceLROnPlateau(MonitorCallback):
 class ModelCheckpoint(MonitorCallback):
     """Saves the model, or its weights alone, after epochs or every `save_freq` batches.
 
-    `filepath` may hold {epoch} (from 1), {batch} and any metric: "model-{epoch:02d}-{val_loss:.3f}.keras".
+    `filepath` may hold {epoch} (from 1), {batch} and any metric: "model-{epoch:02d}-{val_loss:.3f}.safetensors",
+    and ends in .safetensors or .npz.
     `save_best_only` writes only when `monitor` became better (than `initial_value_threshold`, where given).
     A file is written whole or not at all.
     """
@@ -231,6 +233,8 @@ class ModelCheckpoint(MonitorCallback):
         self.filepath = os.fspath(filepath)
         if not self.filepath:
             raise ValueError("ModelCheckpoint: filepath is empty")
+        if not self.filepath.endswith((".safetensors", ".npz")):
+            raise ValueError(f"ModelCheckpoint: filepath must end in .safetensors or .npz, got {self.filepath!r}")
         if save_freq != "epoch":
             check_int("ModelCheckpoint", "save_freq", save_freq, 1)
         self.verbose = verbose

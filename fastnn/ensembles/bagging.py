@@ -39,11 +39,11 @@ class Bagging(Ensemble):
                 made.append(make_model())
         finally:
             seeding.set_state(state)
-        if len({id(one) for one in made}) < len(made):
-            raise ValueError("Bagging: make_model gave one model twice; it must make a new one at every call")
         for one in made:
             if not getattr(one, "compiled", False):
-                raise ValueError("Bagging: make_model must give compiled models")
+                raise ValueError(f"Bagging: make_model must give compiled models, got {one!r}")
+        if len({id(one) for one in made}) < len(made):
+            raise ValueError("Bagging: make_model gave one model twice; it must make a new one at every call")
         super().__init__(made)
 
     def sample(self, member, rows):

@@ -24,7 +24,7 @@ _FAMILIES = {
         "multiply subtract"
     ),
     "noise": "AlphaDropout GaussianDropout",
-    "normalization": "BatchNormalization GroupNormalization LayerNormalization",
+    "normalization": "BatchNormalization GroupNormalization LayerNormalization UnitNormalization",
     "pooling": (
         "AveragePooling1D AveragePooling2D AvgPool1D AvgPool2D GlobalAveragePooling1D GlobalAveragePooling2D "
         "GlobalAvgPool1D GlobalAvgPool2D GlobalMaxPool1D GlobalMaxPool2D GlobalMaxPooling1D GlobalMaxPooling2D "

@@ -337,7 +337,7 @@ class RandomErasing(_Augmentation):
 
 class MixUp(_Augmentation):
     """w x + (1 - w) x' (Zhang et al. 2018): x' another image of the batch, w of the beta distribution of both shapes
-    `alpha`.
+    `alpha`. Samples of any shape will do (an addition to Keras).
 
     Within a model that is trained by `fit`, the targets need no care: the loss of a mixed sample becomes
     w loss(y) + (1 - w) loss(y'), for class ids as for one-hot targets (an addition to Keras). Metrics compare with the
@@ -352,14 +352,19 @@ class MixUp(_Augmentation):
 
     def call(self, inputs, training=False):
         if not isinstance(inputs, dict):
-            return super().call(inputs, training)
+            shape = ops.shape(inputs)
+            if len(shape) < 2:
+                raise ValueError(f"{self._where}: expected a batch of samples, got shape {shape}")
+            if isinstance(inputs, np.ndarray) and inputs.dtype.kind in "iub":
+                inputs = inputs.astype(self.dtype)
+            return self.change(inputs) if training else inputs
         if "images" not in inputs or set(inputs) - {"images", "labels"}:
             raise ValueError(f"{self._where}: expected the keys images and labels, got {sorted(inputs)}")
         if not training:
             return inputs
         images = inputs["images"]
-        if len(ops.shape(images)) != 4:
-            raise ValueError(f"{self._where}: expected images (batch, height, width, channels)")
+        if len(ops.shape(images)) < 2:
+            raise ValueError(f"{self._where}: expected a batch of samples, got shape {ops.shape(images)}")
         drawn = self._draw(images)
         mixed = {"images": self._mix(images, drawn)}
         if "labels" in inputs:

@@ -1,4 +1,4 @@
-"""Normalization layers: y = (x - mean) / sqrt(variance + epsilon) * gamma + beta."""
+"""Normalization layers: y = (x - mean) / sqrt(variance + epsilon) * gamma + beta; and vectors of length 1."""
 
 from fastnn import constraints, initializers, ops, regularizers
 from fastnn.layers.layer import Layer
@@ -192,3 +192,22 @@ class GroupNormalization(_Normalization):
 
     def get_config(self):
         return {**super().get_config(), "groups": self.groups}
+
+
+class UnitNormalization(Layer):
+    """x / |x|, the norm taken over the dimensions `axis`; zeros stay zeros."""
+
+    supports_masking = True
+
+    def __init__(self, axis=-1, **kwargs):
+        super().__init__(**kwargs)
+        self.axis = list(axis) if isinstance(axis, (list, tuple)) else axis
+        if not all(isinstance(a, int) for a in (self.axis if isinstance(self.axis, list) else [axis])):
+            raise TypeError(f"UnitNormalization: axis must be an integer or a list of them, got {axis!r}")
+
+    def call(self, inputs):
+        square = ops.sum(ops.square(inputs), axis=self.axis, keepdims=True)
+        return ops.multiply(inputs, ops.rsqrt(ops.maximum(square, 1e-24)))
+
+    def get_config(self):
+        return {**super().get_config(), "axis": self.axis}

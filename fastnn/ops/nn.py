@@ -132,7 +132,7 @@ class RowLoss(Op):
 
     def variant(self, **changes):
         """The same loss with other results or weights."""
-        return RowLoss(**{**self.config(), **changes})
+        return type(self)(**{**self.config(), **changes})
 
     def infer(self, y, t, *w):
         expected = y.shape[:-1] if self.kind in SPARSE else y.shape

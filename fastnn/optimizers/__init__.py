@@ -1,7 +1,7 @@
 """Optimizers: Keras 3's names, arguments, defaults and numbers; PyTorch's forms by option (docs/optimizers.md)."""
 
 from fastnn.optimizers import schedules
-from fastnn.optimizers.by_variable import Adafactor, Lamb
+from fastnn.optimizers.by_variable import Adafactor, Lamb, Muon
 from fastnn.optimizers.full_batch import LBFGS, LineSearch
 from fastnn.optimizers.methods import (
     SGD,
@@ -21,7 +21,7 @@ from fastnn.optimizers.optimizer import Optimizer, Range, Record
 _CLASSES = {
     cls.__name__.lower(): cls
     for cls in (
-        *(SGD, RMSprop, Adagrad, Adadelta, Adam, AdamW, Adamax, Nadam, Lion, Ftrl, Lamb, Adafactor),
+        *(SGD, RMSprop, Adagrad, Adadelta, Adam, AdamW, Adamax, Nadam, Lion, Ftrl, Lamb, Adafactor, Muon),
         *(ScheduleFreeAdamW, LBFGS, LineSearch),
     )
 }
@@ -39,6 +39,7 @@ __all__ = [
     "Lamb",
     "LineSearch",
     "Lion",
+    "Muon",
     "Nadam",
     "Optimizer",
     "RMSprop",

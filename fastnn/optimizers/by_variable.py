@@ -1,14 +1,15 @@
-"""Optimizers that set the length of an update for each variable as a whole: Lamb, Adafactor.
+"""Optimizers that look at each variable as a whole: Lamb, Adafactor, Muon.
 
-An update is a direction d, the norms of d and of the parameters, and a step of sgd along d times a factor made of them
+An update is a direction d, norms of d and of the parameters, and a step of sgd along d times a factor made of them
 (direction_ratio in csrc/kernels/optimizers.inc.c). Notation: see fastnn.optimizers.methods.
 """
 
 import math
+import re
 
 import numpy as np
 
-from fastnn.optimizers.methods import _Moments
+from fastnn.optimizers.methods import _Moments, adam_hyper
 from fastnn.optimizers.optimizer import Buffer, Operand, Optimizer, Record, blocks, cost
 
 
@@ -32,20 +33,29 @@ class _ByVariable(Optimizer):
         raise NotImplementedError
 
     def _update(self, r, grad, factor, ints, reals):
-        count, direction = blocks(r.size), Operand("direction", r.offset)
-        sums = (Operand("direction_norms", 0), Operand("direction_norms", count))
-        ratio = Operand("direction_ratio", 0)
-        norms = [
-            Record("gradient_norm", (where, what), (r.size, ints[2]), (), cost(r.size, 1))
-            for where, what in zip(sums, (Operand("param", r.offset), direction), strict=True)
-        ]
-        along = self._pass("sgd", r, direction, (), ratio, (r.size, 0, ints[2]), (reals[0], 0.0, 1.0, 0.0))
+        direction, ratio = Operand("direction", r.offset), Operand("direction_ratio", 0)
         return [
             *self._direction(r, grad, factor, ints, reals),
-            *norms,
-            Record("direction_ratio", (ratio, *sums), (count,), (*self.ratio, float(r.size)), 5.0 + count),
-            along,
+            *self._norms(r, ints[2], Operand("param", r.offset), direction),
+            self._along(r, direction, ratio, ints[2], reals[0]),
         ]
+
+    def _norms(self, r, update, *what):
+        """Records that make "direction_ratio" of the norms of two operands."""
+        count = blocks(r.size)
+        sums = (Operand("direction_norms", 0), Operand("direction_norms", count))
+        return [
+            *(
+                Record("gradient_norm", pair, (r.size, update), (), cost(r.size, 1))
+                for pair in zip(sums, what, strict=True)
+            ),
+            Record("direction_ratio", (Operand("direction_ratio", 0), *sums), (count,), (*self.ratio, float(r.size)),
+                   5.0 + count),
+        ]  # fmt: skip
+
+    def _along(self, r, direction, ratio, update, rate, length=1.0):
+        """The step against a direction, times `length` and what the operand `ratio` holds."""
+        return self._pass("sgd", r, direction, (), ratio, (r.size, 0, update), (rate, 0.0, length, 0.0))
 
 
 class Lamb(_ByVariable, _Moments):
@@ -124,3 +134,122 @@ class Adafactor(_ByVariable):
     def get_config(self):
         names = ("beta_2_decay", "epsilon_1", "epsilon_2", "clip_threshold", "relative_step")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
+
+
+class Muon(_ByVariable):
+    """Matrices: m <- momentum m + g; u = g + momentum m (nesterov; else m), made orthogonal by ns_steps rounds of
+    X <- a X + b (X X^T) X + c (X X^T)^2 X from X = u / |u|; p <- p - lr rms_rate sqrt(max(rows, columns)) X
+    (Jordan et al. 2024; the factor: Liu et al. 2025; rms_rate=None: without it).
+
+    All variables that are no matrices, embeddings (exclude_embeddings: "embedding" in their path) and those whose
+    path one of the regular expressions exclude_layers is found in: Adam with rate adam_lr_ratio lr and weight decay
+    adam_weight_decay. The layer that gives the output should be among them.
+    """
+
+    slot_names = ("momentum", "velocity")
+    scratch_names = ("direction", "direction_next")
+    method_columns = ("learning_rate", "correction", "epsilon")
+    ratio = (1e-7, -1.0)
+
+    def __init__(
+        self, learning_rate=0.001, adam_beta_1=0.9, adam_beta_2=0.999, adam_weight_decay=0.004, epsilon=1e-7,
+        weight_decay=0.004, clipnorm=None, clipvalue=None, global_clipnorm=None, use_ema=False, ema_momentum=0.99,
+        ema_overwrite_frequency=None, loss_scale_factor=None, gradient_accumulation_steps=None, name=None,
+        exclude_layers=None, exclude_embeddings=True, muon_a=3.4445, muon_b=-4.7750, muon_c=2.0315, adam_lr_ratio=1,
+        momentum=0.95, ns_steps=5, nesterov=True, rms_rate=0.2, **settings,
+    ):  # fmt: skip
+        super().__init__(
+            learning_rate, weight_decay, clipnorm, clipvalue, global_clipnorm, use_ema, ema_momentum,
+            ema_overwrite_frequency, loss_scale_factor, gradient_accumulation_steps, name, **settings,
+        )  # fmt: skip
+        self.adam_beta_1 = self._number("adam_beta_1", adam_beta_1, least=0, below=1)
+        self.adam_beta_2 = self._number("adam_beta_2", adam_beta_2, least=0, below=1)
+        self.adam_weight_decay = self._optional("adam_weight_decay", adam_weight_decay, least=0)
+        self.epsilon = self._number("epsilon", epsilon, least=0)
+        if isinstance(exclude_layers, str):
+            raise ValueError(f"Muon: exclude_layers must be a list of expressions, got {exclude_layers!r}")
+        self.exclude_layers = list(exclude_layers or ())
+        for expression in self.exclude_layers:
+            try:
+                re.compile(expression)
+            except (re.error, TypeError) as error:
+                raise ValueError(f"Muon: exclude_layers: {expression!r} is no regular expression ({error})") from None
+        self.exclude_embeddings = bool(exclude_embeddings)
+        for key, value in {"muon_a": muon_a, "muon_b": muon_b, "muon_c": muon_c}.items():
+            setattr(self, key, self._number(key, value))
+        self.adam_lr_ratio = self._number("adam_lr_ratio", adam_lr_ratio, above=0)
+        self.momentum = self._number("momentum", momentum, least=0, below=1)
+        self.ns_steps = self._count("ns_steps", ns_steps, 0) or 0
+        self.nesterov = bool(nesterov)
+        self.rms_rate = self._optional("rms_rate", rms_rate, above=0)
+
+    def decays(self, variable):
+        return self._may_decay(variable) and not (self.weight_decay is None and self.adam_weight_decay is None)
+
+    def _method_hyper(self, raw, t):
+        return self._rates(raw), *adam_hyper(t, self.adam_beta_1, self.adam_beta_2, self.epsilon)
+
+    def _method(self):
+        return "muon", 0, ()
+
+    def _by_adam(self, r):
+        return (
+            len(r.shape) != 2
+            or (self.exclude_embeddings and "embedding" in r.path.lower())
+            or any(re.search(expression, r.path) for expression in self.exclude_layers)
+        )
+
+    def buffers(self, ranges):
+        out = super().buffers(ranges)
+        most = max((min(r.shape) ** 2 for r in ranges if not self._by_adam(r)), default=0)
+        return out | {name: Buffer(most, saved=False) for name in ("gram", "gram_terms", "gram_sum")}
+
+    def _update(self, r, grad, factor, ints, reals):
+        rate, _, *scaling = reals
+        decay = (self.adam_weight_decay if self._by_adam(r) else self.weight_decay) or 0.0
+        decay = decay if r.weight_decay else 0.0
+        if self._by_adam(r):
+            constants = (rate * self.adam_lr_ratio, decay / self.adam_lr_ratio, *scaling, self.adam_beta_1,
+                         self.adam_beta_2)  # fmt: skip
+            return [self._pass("adam", r, grad, self.slot_names, factor, ints, constants)]
+        mix = (self.momentum, 1.0) if self.nesterov else (1.0, 0.0)
+        constants = (rate, decay, *scaling, self.momentum, *mix)
+        direction, ratio = Operand("direction", r.offset), Operand("direction_ratio", 0)
+        rounds, direction = self._orthogonal(r, direction)
+        length = 1.0 if self.rms_rate is None else self.rms_rate * math.sqrt(max(r.shape))
+        return [
+            self._pass("muon", r, grad, ("momentum", "direction"), factor, ints, constants),
+            *self._norms(r, ints[2], Operand("direction", r.offset), Operand("direction", r.offset)),
+            Record("scale", (Operand("direction", r.offset), ratio), (r.size,), (1.0,), cost(r.size, 2)),
+            *rounds,
+            self._along(r, direction, None, ints[2], rate, length),
+        ]
+
+    def _orthogonal(self, r, x):
+        """Records of the rounds on the matrix at `x`, and where they leave it. With G = X X^T, or X^T X if that is the
+        smaller one: X <- (a I + G (b I + c G)) X."""
+        (rows, columns), other = r.shape, Operand("direction_next", r.offset)
+        gram, terms, total = (Operand(role, 0) for role in ("gram", "gram_terms", "gram_sum"))
+        n, tall, out = min(r.shape), rows > columns, []
+        for _ in range(self.ns_steps):
+            out.append(_product("matmul_tn" if tall else "matmul_nt", gram, x, x, n, n, max(r.shape), columns, columns))
+            constants = (self.muon_a, self.muon_b, self.muon_c)
+            out.append(Record("muon_terms", (terms, total, gram), (n, n), constants, cost(n * n, 3)))
+            out.append(_product("matmul_nn", total, gram, terms, n, n, n, n, n, add=True))
+            a, b = (x, total) if tall else (total, x)
+            out.append(_product("matmul_nn", other, a, b, rows, columns, n, n, columns))
+            x, other = other, x
+        return out, x
+
+    def get_config(self):
+        names = (
+            "adam_beta_1", "adam_beta_2", "adam_weight_decay", "epsilon", "exclude_layers", "exclude_embeddings",
+            "muon_a", "muon_b", "muon_c", "adam_lr_ratio", "momentum", "ns_steps", "nesterov", "rms_rate",
+        )  # fmt: skip
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
+
+
+def _product(kernel, out, a, b, m, n, k, lda, ldb, add=False):
+    """A record of C[m,n] (+)= A B; csrc/kernels/matmul.inc.c."""
+    rows, inner = (k, m) if kernel == "matmul_tn" else (m, k)
+    return Record(kernel, (out, a, b), (rows, n, inner, lda, ldb, n, int(add)), (), 0.02 * m * n * k)

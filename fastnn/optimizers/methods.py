@@ -50,7 +50,8 @@ class SGD(Optimizer):
 
     def _momenta(self, raw):
         if isinstance(self.momentum, schedules.LearningRateSchedule):
-            return evaluate(self.momentum, raw)
+            momenta = evaluate(self.momentum, raw)
+            return self._within("momentum", momenta, raw, (momenta >= 0) & (momenta < 1), ">= 0 and < 1")
         return np.full(len(raw), self.momentum)
 
     def _method_hyper(self, raw, t):
@@ -164,6 +165,11 @@ class _Moments(Optimizer):
         return {**super().get_config(), "beta_1": self.beta_1, "beta_2": self.beta_2, "epsilon": self.epsilon}
 
 
+def adam_hyper(t, beta_1, beta_2, epsilon):
+    """Columns 1 and 2 of the kernel adam: correction of the rate, epsilon."""
+    return np.sqrt(1 - np.power(beta_2, t)) / (1 - np.power(beta_1, t)), np.full(len(t), epsilon)
+
+
 class Adam(_Moments):
     """m <- b1 m + (1-b1) g; v <- b2 v + (1-b2) g^2; p <- p - lr sqrt(1-b2^t)/(1-b1^t) m / (sqrt(v) + epsilon)
     (Kingma & Ba 2015, the form at the end of their section 2).
@@ -181,9 +187,10 @@ class Adam(_Moments):
             self.slot_names = ("momentum", "velocity", "velocity_hat")
 
     def _method_hyper(self, raw, t):
-        root = np.sqrt(1 - np.power(self.beta_2, t))
-        epsilon = self.epsilon * root if self.form == "torch" else np.full(len(t), self.epsilon)
-        return self._rates(raw), root / (1 - np.power(self.beta_1, t)), epsilon
+        correction, epsilon = adam_hyper(t, self.beta_1, self.beta_2, self.epsilon)
+        if self.form == "torch":
+            epsilon = epsilon * np.sqrt(1 - np.power(self.beta_2, t))
+        return self._rates(raw), correction, epsilon
 
     def _method(self):
         return "adam", AMSGRAD if self.amsgrad else 0, (self.beta_1, self.beta_2)

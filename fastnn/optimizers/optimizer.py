@@ -28,8 +28,9 @@ class Range(NamedTuple):
     size: int
     learning_rate_factor: float = 1.0
     weight_decay: bool = True
-    #: of the variable, for methods that look at its rows and columns
+    #: of the variable, for methods that look at its rows and columns or go by its name
     shape: tuple = ()
+    path: str = ""
 
 
 class Operand(NamedTuple):
@@ -204,7 +205,10 @@ class Optimizer:
 
     def decays(self, variable):
         """Whether weight decay applies to a variable (an object with a `name`)."""
-        if self.weight_decay is None or id(variable) in self._undecayed:
+        return self.weight_decay is not None and self._may_decay(variable)
+
+    def _may_decay(self, variable):
+        if id(variable) in self._undecayed:
             return False
         return self._undecayed_names is None or not self._undecayed_names.search(str(getattr(variable, "name", "")))
 
@@ -230,8 +234,20 @@ class Optimizer:
     def _rates(self, steps):
         rate = self._learning_rate
         if isinstance(rate, schedules.LearningRateSchedule):
-            return evaluate(rate, steps)
-        return np.full(len(steps), float(rate() if callable(rate) else rate))
+            rates = evaluate(rate, steps)
+            return self._within("learning_rate", rates, steps, (rates >= 0) & (rates < np.inf), ">= 0 and finite")
+        if callable(rate):
+            rate = rate()
+            rate = rate.item() if isinstance(rate, np.ndarray) and rate.size == 1 else rate
+            rate = self._number("learning_rate", rate, least=0)
+        return np.full(len(steps), rate)
+
+    def _within(self, name, values, steps, good, wanted):
+        """The values of a schedule, which must be `wanted` at all steps."""
+        if not good.all():
+            at = int(np.argmin(good))
+            raise ValueError(f"{type(self).__name__}: {name} must be {wanted}, got {values[at]} at step {steps[at]}")
+        return values
 
     def hyper(self, first, steps):
         """Rows for steps first .. first+steps-1 (counted as step_count): float64 (steps, hyper_width).
@@ -367,8 +383,9 @@ class Optimizer:
         in every call: the optimizer keeps its slots for them.
         """
         where = f"{type(self).__name__}.apply"
-        if trainable_variables is None:
-            trainable_variables = getattr(self, "_variables", ())
+        trainable_variables = list(
+            getattr(self, "_variables", ()) if trainable_variables is None else trainable_variables
+        )
         grads = list(grads)
         params = [v.value if isinstance(v, Variable) else v for v in trainable_variables]
         if len(grads) != len(params) or not params:
@@ -394,14 +411,14 @@ class Optimizer:
                 raise ValueError(f"{where}: gradient {j} must not share memory with its variable")
         shapes = [p.shape for p in params]
         if self._arrays is None:
-            self._arrays = _Arrays(self, params)
+            self._arrays = _Arrays(self, params, trainable_variables)
         elif self._arrays.shapes != shapes or self._arrays.dtype != params[0].dtype:
             raise ValueError(
                 f"{where}: the optimizer keeps state for {len(self._arrays.shapes)} variables of shapes "
                 f"{self._arrays.shapes} ({self._arrays.dtype}), got {shapes} ({params[0].dtype}); "
                 "use a new optimizer for other variables"
             )
-        self._arrays.step(self, grads, params)
+        self._arrays.step(self, grads, params, trainable_variables)
         self.step_count += 1
 
     def apply_gradients(self, grads_and_vars):
@@ -427,7 +444,8 @@ class Optimizer:
 
     def set_state(self, state, trainable_variables):
         """Takes up what `state` gave, for these variables."""
-        arrays = _Arrays(self, list(trainable_variables))
+        trainable_variables = list(trainable_variables)
+        arrays = _Arrays(self, [getattr(v, "value", v) for v in trainable_variables], trainable_variables)
         for role, buffer in arrays.kept.items():
             if not buffer.saved:
                 continue
@@ -481,11 +499,11 @@ class Optimizer:
 class _Arrays:
     """Slots for a list of NumPy arrays, and the records of a step bound to them."""
 
-    def __init__(self, optimizer, params):
+    def __init__(self, optimizer, params, variables):
         self.shapes, self.dtype = [p.shape for p in params], params[0].dtype
         self.ranges, at = [], 0
-        for p in params:
-            self.ranges.append(Range(at, p.size, shape=p.shape))
+        for p, v in zip(params, variables, strict=True):
+            self.ranges.append(Range(at, p.size, shape=p.shape, path=getattr(v, "path", "")))
             at += -(-p.size // 16) * 16
         self.variable = {r.offset: j for j, r in enumerate(self.ranges) if r.size > 0}
         self.kept = optimizer.buffers(self.ranges)
@@ -505,9 +523,9 @@ class _Arrays:
         for j, (r, shape) in enumerate(zip(self.ranges, self.shapes, strict=True)):
             yield j, self.data[role][r.offset : r.offset + r.size].reshape(shape)
 
-    def step(self, optimizer, grads, params):
+    def step(self, optimizer, grads, params, variables):
         hyper = optimizer.hyper(optimizer.step_count, 1)[0]
-        ranges = [r._replace(weight_decay=optimizer.decays(p)) for r, p in zip(self.ranges, params, strict=True)]
+        ranges = [r._replace(weight_decay=optimizer.decays(v)) for r, v in zip(self.ranges, variables, strict=True)]
         given = {"param": params, "grad": grads}
         for record in optimizer.program(ranges, merge=False):
             operands = tuple(

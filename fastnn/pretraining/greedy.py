@@ -59,6 +59,11 @@ def pretrain(model, x, epochs=10, batch_size=32, layers=None, corruption=None, a
             raise ValueError(
                 f"pretrain: Dense layer {layer.name!r} gets inputs of shape {values.shape}, expected (rows, features)"
             )
+        if layer.kernel is None or values.shape[1] != layer.kernel.shape[0]:
+            fits = "a built model" if layer.kernel is None else f"{layer.kernel.shape[0]} features"
+            raise ValueError(
+                f"pretrain: Dense layer {layer.name!r} gets inputs of shape {values.shape}, expected {fits}"
+            )
         auto = Autoencoder(
             values.shape[1], layer.units, activation=layer.activation, output_activation=output_activation,
             corruption=corruption, amount=amount, tied=tied, loss=loss,

@@ -31,10 +31,16 @@ def bias_variance(fit, sample, points, truth, repeats=50, seed=0):
     """
     if isinstance(repeats, bool) or not isinstance(repeats, (int, np.integer)) or repeats < 2:
         raise ValueError(f"bias_variance: repeats must be an integer >= 2, got {repeats!r}")
+    for name, function in (("fit", fit), ("sample", sample)):
+        if not callable(function):
+            raise TypeError(f"bias_variance: {name} must be a function, got {type(function).__name__}")
     truth, fits, training = np.asarray(truth, np.float64).reshape(-1), [], []
     for r in range(repeats):
         x, y = sample(np.random.default_rng([seed, r]))
-        at_points, at_x = fit(x, y, points, 1000 * seed + r)
+        fitted = fit(x, y, points, 1000 * seed + r)
+        if not isinstance(fitted, tuple) or len(fitted) != 2:
+            raise TypeError(f"bias_variance: fit must give (predictions at points, at x), got {fitted!r:.80}")
+        at_points, at_x = fitted
         fits.append(np.asarray(at_points, np.float64).reshape(-1))
         training.append(((np.asarray(at_x, np.float64).reshape(-1) - np.asarray(y).reshape(-1)) ** 2).mean())
         if fits[-1].shape != truth.shape:

@@ -61,8 +61,8 @@ def load_checkpoint(model, path):
     for part, own in wanted.items():
         if found.get(part) != own:
             raise ValueError(
-                f"load_checkpoint: {path!r} was written by another model: its {part} are {found.get(part)}, those of "
-                f"{model.name!r} are {own}"
+                f"load_checkpoint: {path!r} was written by another model: its {part}: {found.get(part)}; of "
+                f"{model.name!r}: {own}"
             )
     roles = {key.split("/")[1] for key in tensors if key.startswith("optimizer/")}
     own = {role for role, buffer in model.optimizer.buffers([]).items() if buffer.saved}

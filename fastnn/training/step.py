@@ -207,7 +207,7 @@ class OptimizerState:
 
         optimizer, store, looked_up = self.optimizer, self.store, dict(looked_up)
         ranges = [
-            Range(store.offsets[v], v.value.size, v.learning_rate_factor, optimizer.decays(v), v.shape)
+            Range(store.offsets[v], v.value.size, v.learning_rate_factor, optimizer.decays(v), v.shape, v.path)
             for v in variables
         ]
         for role, buffer in optimizer.buffers(ranges).items():

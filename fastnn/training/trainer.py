@@ -173,7 +173,11 @@ class Trainer(Criteria):
         at = optimizer.step_count
         version, first, table = self._hyper or (None, 0, ())
         if version != optimizer.settings_version or not 0 <= at - first < len(table):
-            first, table = at, optimizer.hyper(at, 1 if optimizer.rate_is_called else 64)
+            first = at
+            try:
+                table = optimizer.hyper(at, 1 if optimizer.rate_is_called else 64)
+            except ValueError:  # a schedule that is wrong later on may be right for this step
+                table = optimizer.hyper(at, 1)
             object.__setattr__(self, "_hyper", (optimizer.settings_version, first, table))
         return at - first, table
 
@@ -262,7 +266,7 @@ class Trainer(Criteria):
             return None
         loss = losses[j]
         name = loss if isinstance(loss, str) else getattr(loss, "__name__", type(loss).__name__)
-        if "sparse" not in name.lower() or getattr(loss, "ignore_class", None) is not None:
+        if not any(w in name.lower() for w in ("sparse", "ctc")) or getattr(loss, "ignore_class", None) is not None:
             return None
         return outputs[j].shape[-1]
 

@@ -53,6 +53,8 @@ def activation_weight(name):
 
 # ---------------------------------------------------------------------------------------------------- losses, metrics
 BATCH, CLASSES = 6, 5
+# Labels of sequences of 7 steps, filled up with 0: repeated ones, as many as fit, a single one, none.
+SPELLED = np.array([[1, 2, 3, 0], [2, 2, 4, 0], [1, 1, 1, 1], [4, 0, 0, 0], [3, 1, 3, 1], [0, 0, 0, 0]], float)
 
 
 def labelled(kind, seed):
@@ -62,6 +64,7 @@ def labelled(kind, seed):
     one_hot = np.eye(CLASSES)[labels]
     probabilities = np.exp(2 * y_pred)
     probabilities /= probabilities.sum(axis=-1, keepdims=True)
+    unit = y_pred / np.sqrt((y_pred**2).sum(axis=-1, keepdims=True))
     return {
         "regression": (rand(seed + 2, (BATCH, CLASSES)), y_pred),
         "positive": (rand(seed + 2, (BATCH, CLASSES), 0.1, 2.0), 1.5 + y_pred),
@@ -76,6 +79,9 @@ def labelled(kind, seed):
         "binary_column": ((rand(seed + 2, (BATCH, 1)) > 0).astype(float), (1 + 0.98 * y_pred[:, :1]) / 2),
         "certain": ((rand(seed + 2, (BATCH, CLASSES)) > 0).astype(float), (y_pred > 0).astype(float)),
         "signs": (np.sign(rand(seed + 2, (BATCH, CLASSES))), 2 * y_pred),
+        "sparse_embedding": (np.array([0.0, 1, 0, 2, 1, 2]), unit),
+        "sparse_embedding_alone": (np.array([0.0, 1, 0, 2, 1, 3]), unit),
+        "sparse_spelling": (SPELLED, rand(seed, (BATCH, 7, CLASSES), -3, 3)),
         "classes": (labels.astype(float), np.roll(labels, 1).astype(float)),
     }[kind]
 
@@ -129,6 +135,10 @@ LOSSES = {
     "poisson": ("Poisson", {}, "positive"),
     "dice": ("Dice", {}, "binary"),
     "dice_axis": ("Dice", {"axis": 1}, "binary"),
+    "circle": ("Circle", {}, "sparse_embedding"),
+    "circle_options": ("Circle", {"gamma": 2.0, "margin": 0.25, "remove_diagonal": False}, "sparse_embedding_alone"),
+    "circle_alone": ("Circle", {"gamma": 4.0}, "sparse_embedding_alone"),
+    "ctc": ("CTC", {}, "sparse_spelling"),
     "tversky": ("Tversky", {"alpha": 0.3, "beta": 0.7}, "binary"),
 }
 
@@ -319,6 +329,11 @@ def optimizer_variables():
     return [rand(300 + i, shape) for i, shape in enumerate(VARIABLE_SHAPES)]
 
 
+def optimizer_names():
+    """Names of the variables, for what goes by them."""
+    return [f"v{i}" for i in range(len(VARIABLE_SHAPES))]
+
+
 def optimizer_gradients(step):
     """Gradients of one step (1, 2, ...): scales from 0.01 to 10, and a row that is zero in two steps of three."""
     scale = 10.0 ** rand(400 + step, (), -2, 1)
@@ -368,6 +383,13 @@ for _name, _base, *_variants in (
     ("Lion", {}, {"learning_rate": 0.01, "beta_1": 0.8, "beta_2": 0.95}),
     ("Lamb", {}, {"learning_rate": 0.01, "epsilon": 1e-3}),
     ("Adafactor", {}, {"learning_rate": 0.01, "relative_step": False}),
+    (
+        "Muon",
+        {},
+        {"learning_rate": 0.01, "momentum": 0.8, "nesterov": False, "ns_steps": 3, "rms_rate": None},
+        {"learning_rate": 0.01, "weight_decay": 0.05, "exclude_layers": ["v[12]"], "adam_lr_ratio": 0.5},
+        {"learning_rate": 0.01, "adam_weight_decay": None, "exclude_layers": ["v0"], "adam_beta_1": 0.8},
+    ),
     ("ScheduleFreeAdamW", {}, {"learning_rate": 0.01, "beta_1": 0.8, "beta_2": 0.95, "warmup_steps": 7}),
 ):
     OPTIMIZERS[_name.lower()] = (_name, _base)

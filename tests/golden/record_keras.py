@@ -132,20 +132,21 @@ def schedules():
 
 def optimizers():
     out = {}
-    for name in cases.OPTIMIZERS:
-        optimizer = cases.make_optimizer(keras, name)
-        variables = [keras.Variable(v) for v in cases.optimizer_variables()]
+    for case in cases.OPTIMIZERS:
+        optimizer = cases.make_optimizer(keras, case)
+        named = zip(cases.optimizer_variables(), cases.optimizer_names(), strict=True)
+        variables = [keras.Variable(value, name=name) for value, name in named]
         optimizer.build(variables)
         for step in range(1, cases.OPTIMIZER_STEPS + 1):
             gradients = [keras.ops.convert_to_tensor(g) for g in cases.optimizer_gradients(step)]
             optimizer.apply(gradients, variables)
             if step in cases.OPTIMIZER_KEPT:
                 for i, variable in enumerate(variables):
-                    out[f"{name}/{step}/{i}"] = numpy(variable)
-        if "use_ema" in cases.OPTIMIZERS[name][1]:
+                    out[f"{case}/{step}/{i}"] = numpy(variable)
+        if "use_ema" in cases.OPTIMIZERS[case][1]:
             optimizer.finalize_variable_values(variables)
             for i, variable in enumerate(variables):
-                out[f"{name}/final/{i}"] = numpy(variable)
+                out[f"{case}/final/{i}"] = numpy(variable)
     return out
 
 
