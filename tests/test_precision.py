@@ -163,7 +163,8 @@ def test_convolutions_and_their_gradients(level, sizes):
     x32, w32, dy32 = (v.astype(np.float32) for v in (x, w, dy))
     for low, call, a, b in (
         (conv2d(x32, w32, precision=level, **how), conv2d, (x32, w32), ()),
-        (conv2d_grad_input(dy32, w32, x.shape, precision=level, **how), conv2d_grad_input, (dy32, w32), (x.shape,)),
+        (conv2d_grad_input(dy32, w32, x.shape, out=np.full_like(x32, np.nan), precision=level, **how),
+         conv2d_grad_input, (dy32, w32), (x.shape,)),
         (conv2d_grad_kernel(x32, dy32, w.shape[:2], precision=level, **how)[0], conv2d_grad_kernel, (x32, dy32),
          (w.shape[:2],)),
     ):  # fmt: skip

@@ -18,7 +18,7 @@
  *      [21] from a row to the next, [22] from an image to the next
  *      [33] of conv2d and conv2d_parts: 1, 2, 3: by products of so many parts of bfloat16, with CONV_WINOGRAD of one
  *      part on vectors, else CONV_IM2COL   [34] on tiles: as [18] and [19] of a matrix product
- *      [35] of conv2d: elements of an image of Y that are set to zero before any is written; then Y is not S
+ *      [36] of conv2d: elements of an image of Y that are set to zero before any is written; then Y is not S
  *   f  [0] alpha of either activation
  *
  * Algorithms, in a file each:
@@ -230,9 +230,9 @@ static void conv2d(const fn_op *op, const fn_step *step, int64_t lo, int64_t hi,
     c.s = c.gradient ? op->p[4] : NULL;
     int64_t n0, n1;
     fn_row_range(op, lo, hi, &n0, &n1);
-    if (op->i[35]) { /* image by image, while it is in a cache */
+    if (op->i[36]) { /* image by image, while it is in a cache */
         for (int64_t n = n0; n < n1; n++) {
-            memset(c.y + n * c.y_image, 0, (size_t)op->i[35] * sizeof(real));
+            memset(c.y + n * c.y_image, 0, (size_t)op->i[36] * sizeof(real));
             conv2d_images(&c, n, n + 1, scratch);
         }
         return;

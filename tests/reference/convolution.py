@@ -79,8 +79,8 @@ def conv2d(c):
     at = first + n * image + p * row + q * pixel + o
     if c.i[17]:
         z = slope(c.i[17], z, c.p[4][at], c.real(0))
-    if len(c.i) > 35:
-        c.p[0][: c.rows * image].reshape(c.rows, image)[:, : c.i[35]] = 0
+    if len(c.i) > 36:
+        c.p[0][: c.rows * image].reshape(c.rows, image)[:, : c.i[36]] = 0
     c.p[0][at] = activate(c.i[16], z if c.p[3] is None else z + c.p[3][: g.co], c.real(0))
 
 
