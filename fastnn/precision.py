@@ -24,13 +24,13 @@ _LEAST = {1: 32, 2: 64, 3: 128}
 #: (bit, operand): which operands of a product are stored as bfloat16
 _HALF = ((4, 0), (1, 1), (2, 2), (8, 5))
 #: kernel -> (where its parameters say of how many parts products are, which parameters are the product's sides besides
-#: the batch's). Whether on tiles stands behind the first, then the bits of operands that are stored as bfloat16. Who
-#: emits a convolution decides itself: it has other algorithms to weigh.
+#: the batch's, the most parts it can do). Whether on tiles stands behind the first, then the bits of operands that are
+#: stored as bfloat16. Who emits a convolution decides itself (no sides): it has other algorithms to weigh.
 _SLOTS = {
-    **dict.fromkeys(("matmul_nn", "matmul_nt", "matmul_tn"), (18, (1, 2))),
-    **dict.fromkeys(("conv2d", "conv2d_parts"), (33, ())),
-    "sequence_weight_grad": (7, (1, 2)),
-    **dict.fromkeys([cell + way for cell in ("simple_rnn", "lstm", "gru") for way in ("", "_grad")], (10, (2,))),
+    **dict.fromkeys(("matmul_nn", "matmul_nt", "matmul_tn"), (18, (1, 2), 3)),
+    **dict.fromkeys(("conv2d", "conv2d_parts"), (33, (), 3)),
+    "sequence_weight_grad": (7, (1, 2), 3),
+    **dict.fromkeys([cell + way for cell in ("simple_rnn", "lstm", "gru") for way in ("", "_grad")], (10, (2,), 2)),
 }
 
 
@@ -55,12 +55,6 @@ def choose(level):
     return (1, False) if parts == 1 and units["vectors"] else (0, False)
 
 
-@functools.cache
-def on_vectors(level):
-    """`choose` for what makes no use of tiles."""
-    return int(PARTS[level] == 1 and _core.bfloat16_units()["vectors"]), False
-
-
 def describe(level):
     """What runs at this level, in words."""
     parts, tiled = choose(level)
@@ -75,11 +69,9 @@ def describe(level):
 def adjust(kernel, ints, level, operands=()):
     """A product kernel's parameters with the level's in them, and which operands are bfloat16; those of others, and of
     products that are too small whatever the batch, as they are."""
-    _, sides = _SLOTS.get(kernel, (0, ()))
-    if level == "highest" or not sides:
+    _, sides, most = _SLOTS.get(kernel, (0, (), 0))
+    if level == "highest" or not sides or PARTS[level] > most:
         return ints
-    if len(sides) == 1:  # recurrences
-        return put(kernel, ints, *(pays(level, ints[2]) if level != "highest_split" else (0, False)))
     half = sum(bit for bit, j in _HALF if j < len(operands) and getattr(operands[j], "dtype", None) == "bfloat16")
     return put(kernel, ints, *(choose(level) if half else pays(level, *(ints[j] for j in sides))), half)
 
@@ -97,5 +89,5 @@ def put(kernel, ints, parts, tiled, half=0):
 
 def of(kernel, ints):
     """(parts, on tiles) that a record's parameters ask for."""
-    at, _ = _SLOTS.get(kernel, (0, ()))
+    at = _SLOTS[kernel][0] if kernel in _SLOTS else 0
     return (ints[at], bool(ints[at + 1])) if at and len(ints) > at + 1 else (0, False)

@@ -27,7 +27,6 @@ _IM2COL, _POINTWISE, _DIRECT, _SMALL, _DEPTHWISE, _WINOGRAD = 1, 2, 3, 4, 5, 6
 _PLANAR = 7  # of conv2d_max_pool alone
 _CLEAR = 36  # place of a parameter of conv2d
 _TRANSFORM = 80
-_LEAST_WINOGRAD = 32  # channels and filters from which rounding Winograd's operands gains
 _NS_PER_FLOP = 0.012  # one thread, float32
 _WIDTHS = _core.cpu()["vector_width"]  # asked once: CPUID takes tens of us in a virtual machine
 
@@ -195,8 +194,7 @@ def in_parts(g, algorithm, level, dtype):
     if level == "highest" or str(dtype) != "float32" or algorithm == _DEPTHWISE:
         return algorithm, 0, False
     if algorithm == _WINOGRAD and not levels.choose(level)[1]:  # fewer multiplications, then in pairs
-        parts, tiled = levels.on_vectors(level) if min(g.ci, g.co) >= _LEAST_WINOGRAD else (0, False)
-        return algorithm, parts, tiled
+        return algorithm, *levels.pays(level, g.ci, g.co)
     parts, tiled = levels.pays(level, g.kh * g.kw * g.ci // g.groups, g.co // g.groups)
     return _IM2COL if parts else algorithm, parts, tiled
 
@@ -282,12 +280,12 @@ def emit_grad_input(run, temporary, dx, dy, w, s, images, g, algorithm, batched,
         run("conv2d_scatter", (dx, dy, turned, s), ints_of(images, g, 0, gradient, _IM2COL), (alpha,),
             cost=g.cost * images, batched=batched)  # fmt: skip
         return
-    parts, whole = phases(g)
+    found, whole = phases(g)
     clear = 0 if whole else g.ih * g.iw * g.ci
-    if not parts:
+    if not found:
         ints = ints_of(images, g._replace(oh=0), 0, 0, _IM2COL, (0, 0, 0, clear))
         run("conv2d", (dx, dy, w, None, None), _cleared(ints, clear), (), cost=clear * images * 0.1, batched=batched)
-    for part, taps, place in parts:
+    for part, taps, place in found:
         flipped = temporary((taps[0], taps[1], g.co // g.groups, g.ci), dtype)
         n = part.kh * part.kw * g.co * g.ci / g.groups
         run("conv2d_flip", (flipped, w), (1, g.kw, g.ci, g.co, g.groups, *taps), (), cost=n * 0.3, batched=False)
