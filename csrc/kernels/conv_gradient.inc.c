@@ -145,7 +145,7 @@ static size_t conv2d_parts_scratch(const fn_op *op, const fn_step *step)
     if (c.algorithm == CONV_WINOGRAD)
         return winograd_sum_elements(&c) * sizeof(real);
     if (c.parts)
-        return (size_t)GEMM_K * (GEMM_COLUMNS * VL + GEMM_ROWS + VL) * sizeof(real);
+        return GEMM_SCRATCH * sizeof(real);
     const conv_sum_block block = conv_sum_blocks(&c);
     const int64_t ld = c.vectors * VL;
     const int64_t rows = c.algorithm == CONV_POINTWISE ? CONV_SUM_PIXELS : block.rows * block.groups;

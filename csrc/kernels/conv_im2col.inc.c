@@ -12,8 +12,7 @@ static inline int64_t conv_patches(const conv *c)
 
 static size_t conv_im2col_elements(const conv *c)
 {
-    const size_t products = (size_t)GEMM_K * (GEMM_COLUMNS * VL + GEMM_ROWS + VL)
-                            + (size_t)(c->co + c->kh * c->kw * c->ci + CONV_PATCHES);
+    const size_t products = GEMM_SCRATCH + (size_t)(c->co + c->kh * c->kw * c->ci + CONV_PATCHES);
     return products + (size_t)(conv_patches(c) * c->kh * c->kw * c->cig);
 }
 

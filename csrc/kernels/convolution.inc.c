@@ -31,7 +31,10 @@
  */
 #include "conv_tile.inc.c"
 
-enum { CONV_SPREAD = 3 * VL }; /* most columns of a spread row */
+enum {
+    CONV_SPREAD = 3 * VL,   /* most columns of a spread row */
+    CONV_CLEARED = 1 << 16  /* elements of images that are cleared before they are written */
+};
 enum { CONV_IM2COL = 1, CONV_POINTWISE, CONV_DIRECT, CONV_SMALL, CONV_DEPTHWISE, CONV_WINOGRAD };
 
 typedef struct {
@@ -230,14 +233,14 @@ static void conv2d(const fn_op *op, const fn_step *step, int64_t lo, int64_t hi,
     c.s = c.gradient ? op->p[4] : NULL;
     int64_t n0, n1;
     fn_row_range(op, lo, hi, &n0, &n1);
-    if (op->i[36]) { /* image by image, while it is in a cache */
-        for (int64_t n = n0; n < n1; n++) {
-            memset(c.y + n * c.y_image, 0, (size_t)op->i[36] * sizeof(real));
-            conv2d_images(&c, n, n + 1, scratch);
-        }
-        return;
+    /* some images at a time are cleared, and written while they are in a cache */
+    const int64_t clear = op->i[36], some = clear ? 1 + CONV_CLEARED / clear : n1 - n0;
+    for (int64_t n = n0; n < n1; n += some) {
+        const int64_t end = gemm_min(n + some, n1);
+        for (int64_t j = n; j < end && clear; j++)
+            memset(c.y + j * c.y_image, 0, (size_t)clear * sizeof(real));
+        conv2d_images(&c, n, end, scratch);
     }
-    conv2d_images(&c, n0, n1, scratch);
 }
 
 #define FN_CONVOLUTION_KERNELS(X)                                                       \

@@ -47,7 +47,8 @@ enum {
     GEMM_FAR_STREAMS = 4,               /* fewer rows side by side, */
     GEMM_FAR_AHEAD = 16,                /* and rows asked for so many before their turn */
     GEMM_NARROW = 3 * VL / 4,           /* up to this many columns, C^T may be made in place of C */
-    GEMM_ROW_COLUMNS = 8 * VL           /* one row of C: up to these many columns are one panel */
+    GEMM_ROW_COLUMNS = 8 * VL,          /* one row of C: up to these many columns are one panel */
+    GEMM_SCRATCH = GEMM_K * (GEMM_COLUMNS * VL + GEMM_ROWS + VL) /* elements: blocks of B and of A */
 };
 
 enum { GEMM_HALF_A = 1, GEMM_HALF_B = 2, GEMM_HALF_C = 4, GEMM_HALF_S = 8 };
@@ -472,7 +473,8 @@ static inline void gemm_ask_rows(const real *a, int64_t lda, int64_t k, int64_t 
             __builtin_prefetch(a + r * lda + l, 0, 2);
 }
 
-/* Rows [r0, r1) and vectors of columns [v0, v1) of C; scratch holds gemm_scratch_elements. */
+/* Rows [r0, r1) and vectors of columns [v0, v1) of C; scratch holds GEMM_SCRATCH elements, and for one row or column of C
+ * the sums of gemm_row. */
 static void gemm_block(const gemm *p, int64_t r0, int64_t r1, int64_t v0, int64_t v1, real *scratch)
 {
     const int64_t c0 = v0 * VL, c1 = gemm_min(p->n, v1 * VL), rows = r1 - r0, vectors = v1 - v0;
@@ -638,7 +640,7 @@ static int64_t gemm_tasks(const fn_op *op, const fn_step *step, int form)
 static size_t gemm_scratch(const fn_op *op, const fn_step *step)
 {
     const int64_t one_row = fn_rows(op, step) * (op->i[1] == 1) + op->i[1] + op->i[2]; /* the sums of gemm_row */
-    return ((size_t)GEMM_K * (GEMM_COLUMNS * VL + GEMM_ROWS + VL) + (size_t)one_row) * sizeof(real);
+    return (GEMM_SCRATCH + (size_t)one_row) * sizeof(real);
 }
 
 /* Tasks [lo, hi) of a product's grid. */
