@@ -42,10 +42,8 @@ enum {
     GEMM_TASK_ROWS = 8,
     GEMM_TALL = 256,                    /* rows that are worth a copy of all of B in each thread */
     GEMM_PACK_ROWS = 48,                /* B is copied for more rows than this */
-    GEMM_STREAMS = 16,                  /* rows of B read side by side by one row of A */
-    GEMM_FAR = 4 << 20,                 /* bytes of B that no cache is counted on to hold: then */
-    GEMM_FAR_STREAMS = 4,               /* fewer rows side by side, */
-    GEMM_FAR_AHEAD = 16,                /* and rows asked for so many before their turn */
+    GEMM_PACK_AHEAD = 8 * VL,           /* elements of a copy that are made ready for writing before their turn */
+    GEMM_STREAMS = 8,                   /* rows of B read side by side by one row of A */
     GEMM_NARROW = 3 * VL / 4,           /* up to this many columns, C^T may be made in place of C */
     GEMM_ROW_COLUMNS = 8 * VL,          /* one row of C: up to these many columns are one panel */
     GEMM_SCRATCH = GEMM_K * (GEMM_COLUMNS * VL + GEMM_ROWS + VL) /* elements: blocks of B and of A */
@@ -200,8 +198,11 @@ static void gemm_pack(real *restrict to, const real *restrict b, int64_t ldb, in
 {
     const int64_t vectors = gemm_up(columns, VL), tail = columns - (vectors - 1) * VL;
     for (int64_t l = 0; l < k; l++, b += ldb) {
-        for (int64_t v = 0; v < vectors - 1; v++, to += VL)
+        for (int64_t v = 0; v < vectors - 1; v++, to += VL) {
+            __builtin_prefetch(to + GEMM_PACK_AHEAD, 1);
             vstore(to, vload(b + v * VL));
+        }
+        __builtin_prefetch(to + GEMM_PACK_AHEAD, 1);
         vstore(to, vload_n(b + (vectors - 1) * VL, tail));
         to += VL;
     }
@@ -315,35 +316,59 @@ static void gemm_dots(const gemm *p, int64_t r0, int64_t r1, int64_t c0, int64_t
     }
 }
 
+/* c[n] = max(floor, start + R rows of B, each times its element of a); start is NULL for zeros. */
+FN_INLINE void gemm_row_pass(const int R, real *c, const real *start, const real *a, const real *b, int64_t ldb,
+                             int64_t n, real floor)
+{
+    const vec least = vset1(floor);
+    vec s[GEMM_STREAMS] = {{0}};
+#pragma GCC unroll 8
+    for (int r = 0; r < R; r++)
+        s[r] = vset1(a[r]);
+    int64_t j = 0;
+    for (; j + 2 * VL <= n; j += 2 * VL) {
+        vec x = {}, y = {};
+        if (start) {
+            x = vload(start + j);
+            y = vload(start + j + VL);
+        }
+#pragma GCC unroll 8
+        for (int r = 0; r < R; r++) {
+            x += s[r] * vload(b + r * ldb + j);
+            y += s[r] * vload(b + r * ldb + j + VL);
+        }
+        vstore(c + j, vmax(least, x)); /* x when it is NaN */
+        vstore(c + j + VL, vmax(least, y));
+    }
+    for (; j < n; j += VL) {
+        const int64_t tail = gemm_min(VL, n - j);
+        vec x = {};
+        if (start)
+            x = vload_n(start + j, tail);
+#pragma GCC unroll 8
+        for (int r = 0; r < R; r++)
+            x += s[r] * vload_n(b + r * ldb + j, tail);
+        vstore_n(c + j, vmax(least, x), tail);
+    }
+}
+
 /* One row of A times columns [c0, c1) of B, which are read a few rows at a time and in memory order: all that counts
  * here. The chains of GEMM_K terms grow in C, or beside it where it already holds a sum. */
 static void gemm_row(const gemm *p, int64_t c0, int64_t c1, real *scratch)
 {
     const int plain = gemm_plain(p), beside = p->k > GEMM_K || p->add || p->s || p->same_bias;
-    const int far = p->k * p->n > GEMM_FAR / (int64_t)sizeof(real);
     real *sums = beside ? scratch : p->c + c0;
     int64_t l = 0;
     do {
-        const int64_t rows = gemm_min(far ? GEMM_FAR_STREAMS : GEMM_STREAMS, p->k - l), place = l % GEMM_K;
+        const int64_t rows = gemm_min(GEMM_STREAMS, p->k - l);
         const int done = l + rows == p->k;
-        gemm_tile t = {.a = p->a + l, .k = rows, .ldb = p->ldb,
-                       .floor = plain && !beside && done && p->activation == FN_ACT_RELU ? 0 : -(real)FN_INFINITY};
-        const int64_t vectors = gemm_up(c1 - c0, VL);
-        for (int64_t v = 0; v < vectors;) {
-            const int nv = gemm_panel(vectors, v, 1);
-            const int64_t column = c0 + v * VL, over = column + nv * VL - p->n;
-            t.tail = gemm_min(nv * VL, c1 - column) - (nv - 1) * VL;
-            t.whole = over <= 0 ? rows : gemm_min(rows, p->k - gemm_up(over, p->ldb > 0 ? p->ldb : 1) - l);
-            t.b = p->b + l * p->ldb + column;
-            t.c = sums + v * VL;
-            if (far)
-                for (int64_t r = l + GEMM_FAR_AHEAD; r < gemm_min(p->k, l + GEMM_FAR_AHEAD + rows); r++)
-                    for (int64_t j = 0; j < nv; j++)
-                        __builtin_prefetch(p->b + r * p->ldb + column + j * VL, 0, 2);
-            t.start = place > 0 ? t.c : beside || !p->bias ? NULL : p->bias + column;
-            gemm_tiles[0][nv][1](&t);
-            v += nv;
-        }
+        const real floor = plain && !beside && done && p->activation == FN_ACT_RELU ? 0 : -(real)FN_INFINITY;
+        const real *start = l % GEMM_K > 0 ? sums : beside || !p->bias ? NULL : p->bias + c0;
+        const real *a = p->a + l, *b = p->b + l * p->ldb + c0;
+        if (rows == GEMM_STREAMS)
+            gemm_row_pass(GEMM_STREAMS, sums, start, a, b, p->ldb, c1 - c0, floor);
+        else
+            gemm_row_pass((int)rows, sums, start, a, b, p->ldb, c1 - c0, floor);
         l += rows;
         if (beside && (done || l % GEMM_K == 0))
             gemm_finish(p, 0, 1, c0, c1 - c0, sums, 0, l <= GEMM_K, done);
@@ -465,11 +490,11 @@ static void gemm_narrow(const gemm *p, int64_t r0, int64_t r1)
 
 #include "matmul_bfloat16.inc.c"
 
-/* Asks for rows of A. */
-static inline void gemm_ask_rows(const real *a, int64_t lda, int64_t k, int64_t rows)
+/* Asks for `rows` rows of n elements of A. */
+static inline void gemm_ask_rows(const real *a, int64_t lda, int64_t n, int64_t rows)
 {
     for (int64_t r = 0; r < rows; r++)
-        for (int64_t l = 0; l < k; l += 64 / (int64_t)sizeof(real))
+        for (int64_t l = 0; l < n; l += 64 / (int64_t)sizeof(real))
             __builtin_prefetch(a + r * lda + l, 0, 2);
 }
 
@@ -540,6 +565,10 @@ static void gemm_block(const gemm *p, int64_t r0, int64_t r1, int64_t v0, int64_
                 a = packed_a;
                 lda = gemm_up(end - at, VL) * VL;
             }
+            /* the next rows of a k-major A lie far apart: asked for in step with the products of these */
+            const real *ahead = p->a + k0 * p->lda + end;
+            const int64_t ahead_rows = pack_a ? gemm_min(block_rows, r1 - end) : 0;
+            int64_t made = 0, asked = 0;
             for (int64_t v = 0; v < vectors;) {
                 const int nv = gemm_panel(vectors, v, wide);
                 const int64_t column = c0 + v * VL, columns = gemm_min(nv * VL, c1 - column);
@@ -571,6 +600,12 @@ static void gemm_block(const gemm *p, int64_t r0, int64_t r1, int64_t v0, int64_
                     t.c = beside ? product : p->c + r * p->ldc + column;
                     t.gate = gated ? p->s + r * p->ldc + column : NULL;
                     gemm_tiles[p->k_major][nv][n](&t);
+                    if (ahead_rows > 0) {
+                        made += n * nv;
+                        const int64_t due = k * made / ((end - at) * vectors);
+                        gemm_ask_rows(ahead + asked * p->lda, p->lda, ahead_rows, due - asked);
+                        asked = due;
+                    }
                     if (!plain && (beside || last))
                         gemm_finish(p, r, n, column, columns, beside ? product : NULL, nv * VL, first, last);
                     r += n;
