@@ -24,13 +24,13 @@ _LEAST = {1: 32, 2: 64, 3: 128}
 #: (bit, operand): which operands of a product are stored as bfloat16
 _HALF = ((4, 0), (1, 1), (2, 2), (8, 5))
 #: kernel -> (where its parameters say of how many parts products are, which parameters are the product's sides besides
-#: the batch's, the most parts it can do). Whether on tiles stands behind the first, then the bits of operands that are
-#: stored as bfloat16. Who emits a convolution decides itself (no sides): it has other algorithms to weigh.
+#: the batch's). Whether on tiles stands behind the first, then the bits of operands that are stored as bfloat16. Who
+#: emits a convolution decides itself (no sides): it has other algorithms to weigh.
 _SLOTS = {
-    **dict.fromkeys(("matmul_nn", "matmul_nt", "matmul_tn"), (18, (1, 2), 3)),
-    **dict.fromkeys(("conv2d", "conv2d_parts"), (33, (), 3)),
-    "sequence_weight_grad": (7, (1, 2), 3),
-    **dict.fromkeys([cell + way for cell in ("simple_rnn", "lstm", "gru") for way in ("", "_grad")], (10, (2,), 2)),
+    **dict.fromkeys(("matmul_nn", "matmul_nt", "matmul_tn"), (18, (1, 2))),
+    **dict.fromkeys(("conv2d", "conv2d_parts"), (33, ())),
+    "sequence_weight_grad": (7, (1, 2)),
+    **dict.fromkeys([cell + way for cell in ("simple_rnn", "lstm", "gru") for way in ("", "_grad")], (10, (2,))),
 }
 
 
@@ -69,8 +69,8 @@ def describe(level):
 def adjust(kernel, ints, level, operands=()):
     """A product kernel's parameters with the level's in them, and which operands are bfloat16; those of others, and of
     products that are too small whatever the batch, as they are."""
-    _, sides, most = _SLOTS.get(kernel, (0, (), 0))
-    if level == "highest" or not sides or PARTS[level] > most:
+    _, sides = _SLOTS.get(kernel, (0, ()))
+    if level == "highest" or not sides:
         return ints
     half = sum(bit for bit, j in _HALF if j < len(operands) and getattr(operands[j], "dtype", None) == "bfloat16")
     return put(kernel, ints, *(choose(level) if half else pays(level, *(ints[j] for j in sides))), half)

@@ -22,7 +22,7 @@
  *   i  [0] rows (samples; 1 when batched)  [1] time  [2] units  [3] activation  [4] recurrent activation
  *      [5] from the last step to the first  [6] y in the order of x  [7] output zeros where masked
  *      [8] write the last state over the first, p[9] and p[10]  [9] gru: reset after the product
- *      [10], [11] as [18], [19] of a matrix product: parts of bfloat16, at most two
+ *      [10], [11] as [18], [19] of a matrix product: parts of bfloat16
  *   f  [0], [1] alpha of the activations
  *   split  FN_SPLIT_ROWS
  *

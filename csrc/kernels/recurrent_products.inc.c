@@ -1,7 +1,7 @@
 /* recurrent_products.inc.c - the products within a recurrence: rows of a state, a few at a time and in every step, times
  * the recurrent weights, which are copied in the order of their use once for a whole sequence.
  *
- * They are of float32, of pairs of bfloat16 on vectors (p->parts is 1), or of one or two parts on tiles (p->tiled): see
+ * They are of float32, of pairs of bfloat16 on vectors (p->parts is 1), or of one to three parts on tiles (p->tiled): see
  * matmul_bfloat16.inc.c. Rows are rounded in every step, which is little beside the products. */
 
 enum {
@@ -192,10 +192,17 @@ static void rnn_multiply_tiled(const rnn *p, const rnn_factor *f, const rnn_left
 {
     const int wide = f->beside * width;
     const int64_t pairs = gemm_up(f->k, 2 * VL) * VL, next = pairs * RNN_PANEL * VL;
+    const int64_t chain = p->parts == 3 ? GEMM_PAIRS_K_3 / 2 : pairs;
     real product[GEMM_TILED * GEMM_TILED] __attribute__((aligned(64)));
+    real more[GEMM_TILED * GEMM_TILED] __attribute__((aligned(64)));
     tiles_begin();
     for (int w = 0; w < wide; w += RNN_PANEL, packed += p->parts * next) {
-        gemm_tiled_square(product, a->a + r * a->lda, a->lda, a->next, packed, next, pairs, p->parts, n > TILE_ROWS);
+        for (int64_t l = 0; l < pairs; l += chain) {
+            gemm_tiled_square(l ? more : product, a->a + r * a->lda + l, a->lda, a->next, packed + l * RNN_PANEL * VL, next,
+                              gemm_min(chain, pairs - l), p->parts, n > TILE_ROWS);
+            for (int64_t j = 0; l && j < n * GEMM_TILED; j += VL)
+                vstore(product + j, vload(product + j) + vload(more + j));
+        }
         if (p->parts > 1 && !gemm_all_finite(product, n, gemm_min(RNN_PANEL, wide - w) * VL))
             rnn_redo(f, a, r, n, v, width, w, wide, product);
         for (int64_t i = 0; i < n; i++)
