@@ -380,8 +380,13 @@ class Layer:
     def _as_array(self, x):
         if isinstance(x, (np.ndarray, np.generic)):
             x = np.asarray(x)
-            return x.astype(self.dtype) if x.dtype.kind == "f" and str(x.dtype) != self.dtype else x
+            if x.dtype.kind == "f" and str(x.dtype) != (dtype := self._array_type()):
+                x = x.astype(dtype)
         return x
+
+    def _array_type(self):
+        """The type that floats become when arrays are passed."""
+        return self.dtype
 
     def _record(self, args, kwargs):
         """One node for this call; the shapes of its results come from a trial run on fresh inputs."""
