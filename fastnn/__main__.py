@@ -17,6 +17,11 @@ IMAGES = {"digits": 16.0, "mnist": 255.0, "fashion_mnist": 255.0}  # largest pix
 def main(argv=None):
     arguments = _parser().parse_args(argv)
     try:
+        from fastnn import _core  # noqa: F401  reads the environment
+    except RuntimeError as error:
+        print(f"fastnn {arguments.command}: {error}", file=sys.stderr)
+        return 2
+    try:
         return arguments.run(arguments) or 0
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

@@ -1,6 +1,8 @@
 """The command line, run in this process: results, files, and one line for each mistake."""
 
 import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -117,3 +119,11 @@ def test_bench(capsys):
     assert code == 0
     rows = [line for line in out.splitlines() if line.startswith("matmul 128")]
     assert rows and all(len(row.split()) >= 4 for row in rows)
+
+
+@pytest.mark.parametrize("name, value", [("FASTNN_ISA", "sse9"), ("FASTNN_NUM_THREADS", "many")])
+def test_wrong_environment_is_one_line(name, value):
+    done = subprocess.run([sys.executable, "-m", "fastnn", "info"], capture_output=True, text=True,
+                          env={**os.environ, name: value})  # fmt: skip
+    assert done.returncode == 2 and not done.stdout
+    assert len(done.stderr.splitlines()) == 1 and name in done.stderr and value in done.stderr

@@ -212,9 +212,10 @@ def test_cifar10_pictures(tmp_path):
     with tarfile.open(tmp_path / "pictures.tar.gz", "w:gz") as archive:
         for split in ("train", "test"):
             archive.add(tmp_path / split, split)
-    (x, y), (_, y_test) = cifar10.load_data(tmp_path / "pictures.tar.gz")
-    assert y.tolist() == y_test.tolist() == [[3], [8], [3], [8]]
-    assert x[:, 0, 0, 0].tolist() == [0, 0, 10, 10]
+    for place in (tmp_path / "pictures.tar.gz", tmp_path):  # packed, and as folders
+        (x, y), (_, y_test) = cifar10.load_data(place)
+        assert y.tolist() == y_test.tolist() == [[3], [8], [3], [8]]
+        assert x[:, 0, 0, 0].tolist() == [0, 0, 10, 10]
 
 
 # ---- tables ----

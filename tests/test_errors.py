@@ -69,6 +69,18 @@ FIT = {
     "two inputs": (lambda m: m.fit({"a": X, "b": X}, T), ValueError, "inputs"),
     "callback": (lambda m: m.fit(X, T, callbacks=["stop"]), TypeError, "[Cc]allback"),
     "class weight": (lambda m: m.fit(X, T, class_weight={"a": 1}), (ValueError, TypeError), ""),
+    "fraction of an epoch": (lambda m: m.fit(X, T, epochs=1.5), ValueError, "epochs must be an integer .* got 1.5"),
+    "epochs as text": (lambda m: m.fit(X, T, epochs="x"), ValueError, "epochs must be an integer"),
+    "no step of an epoch": (lambda m: m.fit(X, T, steps_per_epoch=0), ValueError, "steps_per_epoch must be an integer"),
+    "fewer than no steps": (lambda m: m.fit(X, T, steps_per_epoch=-1), ValueError, "steps_per_epoch .* got -1"),
+    "split as text": (lambda m: m.fit(X, T, validation_split="a"), ValueError, "validation_split .* got 'a'"),
+    "fraction of a label": (lambda m: m.fit(X, with_one(T, 3, 0.5)), ValueError, "whole numbers .* got 0.5 at row 3"),
+    "one-hot labels": (lambda m: m.fit(X, np.eye(3)[T]), ValueError, "without 'sparse', or y.argmax"),
+    "class weights in a list": (lambda m: m.fit(X, T, class_weight=[1, 2, 3]), TypeError, "must be a dictionary"),
+    "NaN class weight": (lambda m: m.fit(X, T, class_weight={0: np.nan}), ValueError, "class_weight .* finite"),
+    "named class weight": (lambda m: m.fit(X, T, class_weight={"a": 1}), ValueError, "class_weight .* got {'a': 1}"),
+    "NaN sample weight": (lambda m: m.fit(X, T, sample_weight=with_one(np.ones(ROWS), 2, np.nan)), ValueError,
+                          "sample_weight must be finite, got nan at row 2"),
 }  # fmt: skip
 
 
@@ -111,6 +123,14 @@ SETTINGS = {
     "number of losses": (lambda: two_outputs(["mse"]), ValueError, "2 outputs"),
     "name of an output": (lambda: two_outputs({"one": "mse", "none": "mse"}), ValueError, "none"),
     "permutation": (lambda: layers.Permute((0, 1)), ValueError, "dims"),
+    "fraction of an input": (lambda: Input((2.5,)), ValueError, r"sizes or None, got \(2.5,\)"),
+    "size of a weight": (lambda: Dense(2**62)(Input((4,))), ValueError, "Dense 'd.*: a weight 'kernel' of shape"),
+    "no memory": (lambda: Dense(2**37)(Input((4,))), MemoryError, "Dense 'd.*: no memory for a weight 'kernel'"),
+    "filters": (lambda: layers.Conv2D(2**40, 3)(Input((5, 5, 3))), ValueError, "Conv2D 'c.*: a weight 'kernel'"),
+    "size of a result": (lambda: layers.RepeatVector(2**60)(Input((5,))), ValueError, "RepeatVector 'r.*a result"),
+    "enlarged": (lambda: layers.UpSampling2D(2**31)(Input((5, 5, 3))), ValueError, "UpSampling2D 'u.*a result"),
+    "stride of a transpose": (lambda: layers.Conv2DTranspose(3, 3, strides=2**40)(Input((5, 5, 3))), ValueError,
+                              "Conv2DTranspose 'c.*a result of shape"),
 }  # fmt: skip
 
 
@@ -126,6 +146,13 @@ def test_settings(name):
     make, error, words = SETTINGS[name]
     with pytest.raises(error, match=words):
         make()
+
+
+def test_channels_first_images_are_not_told_to_be_reshaped():
+    model = Sequential([Input((8, 9, 3)), layers.GlobalAveragePooling2D()])
+    with pytest.raises(ValueError, match=r"numpy.moveaxis\(x, 1, -1\)") as caught:
+        model.predict(np.zeros((2, 3, 8, 9)), verbose=0)
+    assert "reshape" not in str(caught.value)
 
 
 def test_not_compiled():
@@ -227,6 +254,34 @@ def test_forms_of_arrays(form, model):
     near = {"rtol": 1e-2, "atol": 1e-3} if form == "float16" else {"rtol": 1e-5, "atol": 1e-6}
     np.testing.assert_allclose(model.predict(x, verbose=0), expected, **near)
     model.fit(x, T, verbose=0)
+
+
+def test_doubles_of_other_byte_orders_stay_doubles():
+    model = Sequential([Input((4,), dtype="float64"), Dense(3, dtype="float64")])
+    x = X + 1e-9 * np.arange(4)
+    expected = model.predict(x, verbose=0)
+    for form in (x.astype(x.dtype.newbyteorder()), x.astype(np.longdouble)):
+        assert np.array_equal(model.predict(form, verbose=0), expected)
+
+
+@pytest.mark.parametrize("target", [np.full(ROWS, 5_000_000_000), np.full(ROWS, 3_000_000_000, np.uint32),
+                                    np.full(ROWS, 2**63, np.uint64), np.full(ROWS, -(2**40))])  # fmt: skip
+def test_integer_targets_beyond_int32_keep_their_value(target):
+    model = Sequential([Input((4,)), Dense(1, kernel_initializer="zeros")])
+    model.compile("sgd", "mae")
+    want = abs(float(target[0]))
+    assert model.evaluate(X, target, verbose=0) == pytest.approx(want)
+    for small in (True, False, False):  # the short way of a form of data that was seen before
+        model.reset_metrics()
+        model.set_weights([np.zeros((4, 1)), np.zeros(1)])
+        loss = model.train_on_batch(X, np.ones_like(target) if small else target)
+        assert loss == pytest.approx(1 if small else want)
+
+
+def test_a_model_without_weights_has_the_type_of_its_layers():
+    model = Sequential([Input((1,), dtype="float64"), layers.Rescaling(3.0, dtype="float64")])
+    y = model.predict(np.full((2, 1), 1 / 3), verbose=0)
+    assert y.dtype == np.float64 and y[0, 0] == 1.0
 
 
 def test_targets_of_one_column(model):

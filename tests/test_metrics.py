@@ -5,6 +5,8 @@ import pytest
 from compiled import run
 
 from fastnn import graph, losses, metrics, ops
+from fastnn.layers import Dense, Input
+from fastnn.models import Sequential
 
 RNG = np.random.default_rng(11)
 N, C = 12, 4
@@ -328,6 +330,12 @@ def test_own_metrics():
     metric.reset_state()
     run(lambda t, y: metric.update_state(t, y), [BITS, P], "float32", times=2)
     assert metric.hits.value == 2 * (BITS == (P > 0.5)).sum()
+
+    model = Sequential([Input((3,)), Dense(1)])
+    model.compile("sgd", "mse", metrics=[Hits(name="hits")])
+    model.fit(REAL[0], REAL[1][:, :1], verbose=0)
+    hits = (BITS == (model.predict(REAL[0], verbose=0)[:, 0] > 0.5)).sum()
+    assert model.evaluate(REAL[0], BITS[:, None], verbose=0, return_dict=True)["hits"] == hits
 
     def distance(y_true, y_pred):
         return ops.mean(ops.absolute(y_true - y_pred), axis=-1)

@@ -358,3 +358,12 @@ def test_impossible_models(f, words):
 
 def test_public_names():
     assert models.Model is Model
+
+
+@pytest.mark.parametrize("kind", ["sequential", "functional"])
+def test_arrays_called_on_a_float64_model_stay_doubles(kind, rng):
+    inputs, dense = Input((4,), dtype="float64"), Dense(3, dtype="float64")
+    model = Sequential([inputs, dense]) if kind == "sequential" else Model(inputs, dense(inputs))
+    x = rng.normal(size=(5, 4))
+    np.testing.assert_allclose(np.asarray(model(x)), x @ model.get_weights()[0], rtol=1e-13)
+    np.testing.assert_allclose(model.predict(x, verbose=0), np.asarray(model(x)), rtol=1e-13)

@@ -225,3 +225,16 @@ def test_axis_in_the_middle():
     np.testing.assert_allclose(
         BatchNormalization(axis=1)(x, training=True), normalize(x, (0, 2), 1e-3), rtol=1e-4, atol=1e-5
     )
+
+
+@pytest.mark.parametrize("groups", [0, -1, 2, 4, 1.0, True])
+def test_groups_that_do_not_divide_the_channels(groups):
+    with pytest.raises(ValueError, match=f"positive divisor of the 3 channels, got {groups}"):
+        ops.group_normalization(np.ones((2, 5, 3), np.float32), groups)
+
+
+def test_a_row_has_no_groups():
+    with pytest.raises(ValueError, match=r"expected \(samples, ..., channels\), got shape \(40,\)"):
+        ops.group_normalization(np.ones(40, np.float32), 1)
+    with pytest.raises(ValueError, match="axis must be the last dimensions"):
+        ops.layer_normalization(np.float32(3))

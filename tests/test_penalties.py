@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from fastnn import constraints, regularizers
+from fastnn import constraints, layers, regularizers
+from fastnn.models import Sequential
 
 X = np.array([[3.0, -4.0, 0.0], [1.0, 2.0, -2.0]])
 
@@ -81,3 +82,13 @@ def test_names_and_configs(module):
     assert module.get(None) is None
     with pytest.raises(ValueError, match="unknown name"):
         module.get("nothing")
+
+
+@pytest.mark.parametrize("layer", [lambda: layers.ActivityRegularization(),
+                                   lambda: layers.Dense(2, kernel_regularizer=regularizers.L1L2())])  # fmt: skip
+def test_factors_of_zero_train(layer):
+    model = Sequential([layers.Input((3,)), layers.Dense(2), layer()])
+    model.compile("sgd", "mse")
+    x, y = np.ones((4, 3)), np.zeros((4, 2))
+    loss = np.mean(model.predict(x, verbose=0) ** 2)
+    assert model.fit(x, y, verbose=0).history["loss"][0] == pytest.approx(loss, rel=1e-5)

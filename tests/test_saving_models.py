@@ -246,6 +246,23 @@ def test_damaged_files(ending, tmp_path, rng):
     assert load_model(path).built
 
 
+@pytest.mark.parametrize("word", ["loss", "weighted_metrics", "optimizer"])
+def test_damaged_words_of_what_a_model_was_compiled_with(word, tmp_path):
+    model = net()
+    model.compile("adam", "sparse_categorical_crossentropy")
+    path = tmp_path / "m.safetensors"
+    model.save(path)
+    whole = path.read_bytes()
+    at = whole.index(b'compile\\"')
+    at = whole.index(f'\\"{word}\\"'.encode(), at)
+    damaged = bytearray(whole)
+    damaged[at + 2] ^= 1
+    path.write_bytes(bytes(damaged))
+    with pytest.raises(ValueError, match=r"m.safetensors.*compiled with is damaged"):
+        load_model(path)
+    assert not load_model(path, compile=False).compiled
+
+
 @pytest.mark.parametrize("content", [b"", b"hello", b"\x89HDF\r\n\x1a\n" + bytes(100), b"PK\x03\x04" + bytes(50),
                                      b"\x93NUMPY" + bytes(100), (2**62).to_bytes(8, "little") + b"{}"])  # fmt: skip
 def test_foreign_files(content, tmp_path):

@@ -1,7 +1,8 @@
 """CIFAR-10: 32 x 32 colour pictures of ten kinds of things (Krizhevsky, 2009; states no licence, research use).
 
 Read from, in this order: the binary version (cifar-10-binary.tar.gz or its unpacked files), a tar archive of JPEGs
-named SPLIT/CLASS/NUMBER.jpg (needs Pillow), a single packed batch file (its last eighth is then the test set).
+named SPLIT/CLASS/NUMBER.jpg or its unpacked folders (needs Pillow), a single packed batch file (its last eighth is then
+the test set).
 """
 
 import glob
@@ -18,6 +19,7 @@ FILES = {"cifar-10-binary.tar.gz": "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8
 BATCHES = (*(f"data_batch_{j}.bin" for j in range(1, 6)), "test_batch.bin")
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 RECORD = 1 + 3 * 32 * 32
+PICTURES = (".jpg", ".jpeg", ".png")  # how their names end
 
 
 def load_data(path=None):
@@ -32,6 +34,8 @@ def load_data(path=None):
         for place in (folder, inner):
             if all(os.path.isfile(os.path.join(place, name)) for name in BATCHES):
                 return _batches({name: files.read_bytes(os.path.join(place, name)) for name in BATCHES}, place)
+        if any(os.path.isdir(os.path.join(folder, "train", name)) for name in CLASSES):
+            return _read_folder(folder)
         for pattern in ("cifar-10-binary.tar.gz", "*.tar.gz", "data_batch_*.bin.gz", "data_batch_*.bin"):
             found = sorted(glob.glob(os.path.join(glob.escape(folder), pattern)))
             if found:
@@ -60,7 +64,7 @@ def _read_tar(path):
                     continue
                 if name in BATCHES:
                     batches[name] = archive.extractfile(member).read()
-                elif name.endswith((".jpg", ".jpeg", ".png")):
+                elif name.endswith(PICTURES):
                     pictures[member.name] = archive.extractfile(member).read()
     except (tarfile.TarError, EOFError, OSError) as error:
         raise ValueError(f"{path}: damaged archive ({error}); delete it and get it again") from None
@@ -72,6 +76,18 @@ def _read_tar(path):
     if not pictures:
         raise ValueError(f"{path}: holds neither CIFAR-10's batches ({BATCHES[0]}, ...) nor pictures")
     return _pictures(pictures, path)
+
+
+def _read_folder(folder):
+    """Pictures in folders SPLIT/CLASS."""
+    names = [
+        "/".join((split, name, os.path.basename(file)))
+        for split in ("train", "test")
+        for name in CLASSES
+        for file in glob.glob(os.path.join(glob.escape(folder), split, name, "*"))
+        if file.endswith(PICTURES)
+    ]
+    return _pictures({name: files.read_bytes(os.path.join(folder, name)) for name in names}, folder)
 
 
 def _batches(batches, where):

@@ -20,10 +20,10 @@ class InputLayer(Layer):
         if shape is None:
             shape = kwargs.pop("batch_shape")[1:]
         super().__init__(name=name or auto_name("input_layer"), dtype=_float(dtype), **kwargs)
-        shape = (shape,) if isinstance(shape, int) else tuple(shape)
-        if any(d is not None and d < 0 for d in shape):
+        shape = (shape,) if isinstance(shape, (int, np.integer)) else tuple(shape)
+        if any(d is not None and (not isinstance(d, (int, np.integer)) or d < 0) for d in shape):
             raise ValueError(f"Input: shape (without the batch) must be of sizes or None, got {shape}")
-        self.shape = shape
+        self.shape = shape = tuple(None if d is None else int(d) for d in shape)
         self.batch_size = batch_size
         self.input_dtype = dtype or config.floatx()
         self.built = True

@@ -6,6 +6,7 @@ again in every trace of that model.
 """
 
 import inspect
+import math
 import re
 import warnings
 
@@ -17,6 +18,7 @@ from fastnn.utils import tree
 from fastnn.variables import Variable
 
 _names = {}
+_TOO_MANY = 2**40  # elements of a sample or a weight
 _MISSING = object()
 
 
@@ -169,16 +171,32 @@ class Layer:
         shape = tuple(shape) if shape is not None else ()
         if any(d is None or d < 0 for d in shape):
             raise ValueError(f"{self.name}: a weight needs a shape of known sizes, got {shape}")
+        self._check_extent(f"a weight {name or 'variable'!r} of shape {shape}", shape)
         if initializer is None:
             initializer = "glorot_uniform" if len(shape) > 1 else "zeros"
-        variable = Variable(
-            initializers.get(initializer), shape, dtype or self.dtype, trainable, name or "variable",
-            regularizer=regularizers.get(regularizer), constraint=constraints.get(constraint),
-            learning_rate_factor=self.learning_rate_factor,
-        )  # fmt: skip
+        try:
+            variable = Variable(
+                initializers.get(initializer), shape, dtype or self.dtype, trainable, name or "variable",
+                regularizer=regularizers.get(regularizer), constraint=constraints.get(constraint),
+                learning_rate_factor=self.learning_rate_factor,
+            )  # fmt: skip
+        except MemoryError:
+            raise MemoryError(
+                f"{type(self).__name__} {self.name!r}: no memory for a weight {name or 'variable'!r} of shape {shape} "
+                f"({math.prod(shape) * np.dtype(dtype or self.dtype).itemsize / 2**30:.1f} GiB); choose smaller sizes"
+            ) from None
         variable.path = f"{self.name}/{variable.name}"
         self._track(variable)
         return variable
+
+    def _check_extent(self, what, shape):
+        """Sizes that no memory holds are a mistake, and would overflow further on."""
+        count = math.prod(d for d in shape if d is not None)
+        if count >= _TOO_MANY:
+            raise ValueError(
+                f"{type(self).__name__} {self.name!r}: {what} has {count:.3g} elements, more than any memory holds; "
+                "choose smaller sizes"
+            )
 
     @property
     def layers(self):
@@ -362,8 +380,13 @@ class Layer:
     def _as_array(self, x):
         if isinstance(x, (np.ndarray, np.generic)):
             x = np.asarray(x)
-            return x.astype(self.dtype) if x.dtype.kind == "f" and str(x.dtype) != self.dtype else x
+            if x.dtype.kind == "f" and str(x.dtype) != (dtype := self._array_type()):
+                x = x.astype(dtype)
         return x
+
+    def _array_type(self):
+        """The type that floats become when arrays are passed."""
+        return self.dtype
 
     def _record(self, args, kwargs):
         """One node for this call; the shapes of its results come from a trial run on fresh inputs."""
@@ -378,6 +401,8 @@ class Layer:
         op = LayerCall(self, args, kwargs, results)
         tensors = [leaf for leaf in tree.flatten((args, kwargs)) if isinstance(leaf, Tensor)]
         specs = [Spec(t.shape, t.dtype) for t in tree.flatten(results)]
+        for spec in specs:
+            self._check_extent(f"a result of shape {spec.shape}", spec.shape)
         node = graph.Node(op, tensors, specs)
         op.structure = tree.map_leaves(lambda t: None, results)
         for t in node.outputs:

@@ -217,7 +217,11 @@ def class_ids(target, output_shape, ignore=None):
         if wrong.any():
             raise ValueError(f"class ids must be in 0..{classes - 1}, got {target[wrong].flat[0]}")
     if shape_of(target) != rows:
-        raise ValueError(f"class ids must have shape {rows} for predictions of {tuple(output_shape)}, got {shape}")
+        hint = "; for targets of one column a class use the loss or metric without 'sparse', or y.argmax(axis=-1)"
+        raise ValueError(
+            f"class ids must have shape {rows} for predictions of {tuple(output_shape)}, got {shape}"
+            f"{hint if tuple(shape) == tuple(output_shape) else ''}"
+        )
     return target
 
 

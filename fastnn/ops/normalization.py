@@ -1,5 +1,7 @@
 """Batch, layer and group normalization: y = (x - mean) / sqrt(var + epsilon) * gamma + beta."""
 
+import numpy as np
+
 from fastnn.graph import Spec
 from fastnn.ops import elementwise as ew
 from fastnn.ops.core import Op, apply, is_batched, lead, make, register, shape_of, size
@@ -290,8 +292,8 @@ def layer_normalization(x, gamma=None, beta=None, axis=-1, epsilon=1e-3):
     """x with each row, the dimensions from `axis` on, normalized by its own mean and variance."""
     ndim = len(shape_of(x))
     axes = [axis] if isinstance(axis, int) else list(axis)
-    axes = sorted(a % ndim for a in axes)
-    if axes != list(range(ndim - len(axes), ndim)) or 0 in axes:
+    axes = sorted(a % ndim for a in axes) if ndim else []
+    if not axes or axes != list(range(ndim - len(axes), ndim)) or 0 in axes:
         raise ValueError(f"layer_normalization: axis must be the last dimensions, got {axis}; transpose the inputs")
     rest = [w for w in (gamma, beta) if w is not None]
     for w in rest:
@@ -303,5 +305,12 @@ def layer_normalization(x, gamma=None, beta=None, axis=-1, epsilon=1e-3):
 
 def group_normalization(x, groups, gamma=None, beta=None, epsilon=1e-3):
     """x with each of `groups` groups of channels of each sample normalized by its own mean and variance."""
+    shape = shape_of(x)
+    if len(shape) < 2:
+        raise ValueError(f"group_normalization: expected (samples, ..., channels), got shape {tuple(shape)}")
+    if isinstance(groups, bool) or not isinstance(groups, (int, np.integer)) or groups < 1 or shape[-1] % groups:
+        raise ValueError(
+            f"group_normalization: groups must be a positive divisor of the {shape[-1]} channels, got {groups!r}"
+        )
     rest = _check("group_normalization", x, gamma=gamma, beta=beta)
     return apply(GroupNorm(epsilon, gamma is not None, beta is not None, int(groups)), x, *rest)[0]

@@ -4,6 +4,7 @@ Tensors are named "weights/<path>" and "optimizer/<role>/<path>"; the configurat
 `fastnn.saving.state`). A loaded model goes on training with the bits of one that never stopped.
 """
 
+import inspect
 import os
 
 import numpy as np
@@ -64,8 +65,14 @@ def load_model(path, custom_objects=None, compile=True):
         _set_weights(model, tensors, metadata, path)
         model._seed = metadata.get("seed")
         if compile and "compile" in metadata:
-            given = dict(metadata["compile"])
-            given["optimizer"] = _made(given["optimizer"], path)
+            given = metadata["compile"]
+            missing = [k for k in ("optimizer", "loss", "metrics", "weighted_metrics") if k not in given]
+            if missing or not set(given) <= set(inspect.signature(model.compile).parameters):
+                raise ValueError(
+                    f"load_model: {os.fspath(path)!r}: what it was compiled with is damaged: it names {list(given)}; "
+                    "load_model(..., compile=False) does without"
+                )
+            given = dict(given, optimizer=_made(given["optimizer"], path))
             for key in ("loss", "metrics", "weighted_metrics"):
                 given[key] = _restored(given[key])
             model.compile(**given)

@@ -198,7 +198,9 @@ def _deserialize(config, module_objects=None):
     try:
         instance = cls.from_config(inner) if hasattr(cls, "from_config") else cls(**inner)
     except TypeError as error:
-        raise TypeError(f"deserialize: {name} could not be made from its config {inner}: {error}") from error
+        text = repr(inner)  # of a model: everything in it
+        text = text if len(text) <= 200 else f"{text[:200]}..."
+        raise TypeError(f"deserialize: {name} could not be made from its config: {error}; it is {text}") from error
     if config.get("build_config") and not getattr(instance, "built", True):
         instance.build_from_config(_deserialize(config["build_config"]))
     if config.get("compile_config") and hasattr(instance, "compile_from_config"):

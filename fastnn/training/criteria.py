@@ -8,6 +8,7 @@ from fastnn.ops.core import make
 from fastnn.ops.image import take_samples
 from fastnn.ops.nn import MeanSeed
 from fastnn.training.step import RunningMean
+from fastnn.variables import Variable
 
 
 class Criteria:
@@ -155,6 +156,8 @@ class Criteria:
             logs.update({f"{n}_loss": v for n, v in parts.items()})
         for _, _, label, metric, _ in self._metrics_made or ():
             value = metric.result()
+            if isinstance(value, Variable):  # Keras' own example returns its counter
+                value = value.value
             logs[label] = float(value) if np.ndim(value) == 0 else np.asarray(value)
         return logs
 

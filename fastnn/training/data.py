@@ -1,5 +1,7 @@
 """What users pass as data, made into arrays that C can read row by row."""
 
+import math
+
 import numpy as np
 
 from fastnn import _core
@@ -18,7 +20,12 @@ def as_rows(x, name, where):
     if array.ndim == 0:
         raise ValueError(f"{where}: {name} must be an array of samples, got a single number")
     if str(array.dtype) not in _core.SOURCE_CODES:
-        array = array.astype(np.float32 if array.dtype.kind == "f" else np.int64)
+        # half precision; byte orders of other machines; long doubles
+        if array.dtype.kind == "f":
+            array = array.astype(np.float32 if array.itemsize <= 4 else np.float64)
+        else:
+            beyond = array.dtype.kind == "u" and array.size and array.max() > np.iinfo(np.int64).max
+            array = array.astype(np.float64 if beyond else np.int64)
     return np.require(array, requirements=("C", "A"))  # one row behind the other, aligned
 
 
@@ -60,8 +67,8 @@ class Arrays:
 
     def split(self, fraction, where):
         """(all but the last `fraction` of the samples, the last): Keras' validation_split."""
-        if not 0 < fraction < 1:
-            raise ValueError(f"{where}: validation_split must be in (0, 1), got {fraction}")
+        if isinstance(fraction, bool) or not isinstance(fraction, (int, float, np.number)) or not 0 < fraction < 1:
+            raise ValueError(f"{where}: validation_split must be in (0, 1), got {fraction!r}")
         at = int(self.rows * (1 - fraction))
         if at == 0 or at == self.rows:
             raise ValueError(f"{where}: validation_split={fraction} of {self.rows} samples leaves one part empty")
@@ -89,15 +96,51 @@ def class_weights(class_weight, y, where):
         raise ValueError(f"{where}: class_weight needs one class a sample, got targets of shape {y[0].shape}")
     labels = labels[:, 0].astype(np.int64)
     weights = np.ones(len(labels), np.float64)
+    if not isinstance(class_weight, dict):
+        raise TypeError(f"{where}: class_weight must be a dictionary {{class: weight}}, got {class_weight!r}")
     for label, weight in class_weight.items():
-        weights[labels == int(label)] = weight
+        try:
+            label, weight = int(label), float(weight)
+        except (TypeError, ValueError):
+            weight = math.nan
+        if not math.isfinite(weight):
+            raise ValueError(f"{where}: class_weight must be {{class: weight}} of finite numbers, got {class_weight}")
+        weights[labels == label] = weight
     return weights
 
 
 def check_targets(y, where):
     """Targets must be numbers: a NaN would spoil every weight."""
     for a in y:
-        at = _core.first_not_finite(a) if a.dtype.kind == "f" else -1
-        if at >= 0:
-            row = at // max(a[0].size, 1)
-            raise ValueError(f"{where}: y must be finite, got {a.ravel()[at]} at row {row}")
+        check_finite(a, "y", where)
+
+
+def check_finite(a, name, where):
+    at = _core.first_not_finite(a) if a.dtype.kind == "f" else -1
+    if at >= 0:
+        raise ValueError(f"{where}: {name} must be finite, got {a.ravel()[at]} at row {at // max(a[0].size, 1)}")
+
+
+def is_wide(a):
+    """Whether an array's type holds integers beyond int32, as which integer targets go into a step."""
+    return a.dtype.kind in "iu" and (a.dtype.itemsize > 4 or a.dtype == np.uint32)
+
+
+def within_int32(a):
+    """Integer targets beyond int32 as float64: they are quantities, not classes."""
+    limits = np.iinfo(np.int32)
+    outside = is_wide(a) and a.size and (a.max() > limits.max or a.min() < limits.min)
+    return a.astype(np.float64) if outside else a
+
+
+def first_fraction(a):
+    """Where the first element that is no whole number is, in an array of floats; -1 where all are whole."""
+    fractions = np.trunc(a) != a
+    return int(fractions.argmax()) if fractions.any() else -1
+
+
+def whole(value, name, least):
+    """`value` as an int; it must be an integer from `least` on."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+        raise ValueError(f"{name} must be an integer from {least} on, got {value!r}")
+    return int(value)

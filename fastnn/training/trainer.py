@@ -107,7 +107,9 @@ class Trainer(Criteria):
         found = {v.dtype for v in self.weights if v.dtype in ("float32", "float64")}
         if len(found) > 1:
             raise TypeError(f"model {self.name!r}: all layers must have one dtype, got {' and '.join(sorted(found))}")
-        return found.pop() if found else self.dtype
+        if not found:
+            found = {layer.dtype for layer in self._flatten_layers() if not isinstance(layer, Trainer)}
+        return found.pop() if len(found) == 1 else self.dtype
 
     # ---- steps ----
 
@@ -206,7 +208,9 @@ class Trainer(Criteria):
                         arrays[j] = a.reshape(-1, 1)
                         continue
                     hint = ""
-                    if None not in wanted and int(np.prod(a.shape[1:])) == int(np.prod(wanted)):
+                    if len(wanted) > 1 and a.shape[1:] == (wanted[-1], *wanted[:-1]) and wanted[-1] > 1:
+                        hint = "; it looks channels first: numpy.moveaxis(x, 1, -1) puts the channels behind"
+                    elif None not in wanted and int(np.prod(a.shape[1:])) == int(np.prod(wanted)):
                         hint = f"; x.reshape({(-1, *wanted)}) would fit"
                     raise ValueError(f"{where}: x must have shape {(None, *wanted)}, got {a.shape}{hint}")
         elif arrays[0].ndim == 1:
@@ -239,6 +243,7 @@ class Trainer(Criteria):
         ys = [adapters.as_rows(a, "y", where) for a in adapters.as_list(y, names, "targets", where)]
         adapters.check_targets(ys, where)
         self._check_labels(ys, given, where)
+        ys = [adapters.within_int32(y) for y in ys]
         weights = [None] * len(ys)
         if sample_weight is not None:
             many = isinstance(sample_weight, (list, tuple, dict)) and len(names) > 1
@@ -251,6 +256,7 @@ class Trainer(Criteria):
                     weights[j] = a.reshape(len(a)) if a.size == len(a) else a
                     if weights[j].ndim != 1:
                         raise ValueError(f"{where}: sample_weight must have one entry a sample, got shape {a.shape}")
+                    adapters.check_finite(weights[j], "sample_weight", where)
         if class_weight is not None:
             extra = adapters.class_weights(class_weight, ys, where)
             weights[0] = extra if weights[0] is None else weights[0] * extra
@@ -280,6 +286,11 @@ class Trainer(Criteria):
                 raise ValueError(
                     f"{where}: labels must be in 0..{classes - 1} (the model has {classes} outputs), "
                     f"got {y.ravel()[at]} at row {at // max(y[0].size, 1)}"
+                )
+            if classes is not None and y.dtype.kind == "f" and (at := adapters.first_fraction(y)) >= 0:
+                raise ValueError(
+                    f"{where}: labels must be whole numbers in 0..{classes - 1}, got {y.ravel()[at]} at row "
+                    f"{at // max(y[0].size, 1)}; for probabilities use a loss without 'sparse' in its name"
                 )
 
     def _output_specs(self):
@@ -328,9 +339,12 @@ class Trainer(Criteria):
         from fastnn.callbacks import CallbackList
 
         self._need_compile("fit")
-        epochs, initial_epoch = int(epochs), int(initial_epoch)
-        if epochs < 0 or initial_epoch < 0:
-            raise ValueError(f"fit: epochs and initial_epoch must not be negative, got {epochs} and {initial_epoch}")
+        epochs = adapters.whole(epochs, "fit: epochs", 0)
+        initial_epoch = adapters.whole(initial_epoch, "fit: initial_epoch", 0)
+        if steps_per_epoch is not None:
+            steps_per_epoch = adapters.whole(steps_per_epoch, "fit: steps_per_epoch", 1)
+        if validation_steps is not None:
+            validation_steps = adapters.whole(validation_steps, "fit: validation_steps", 1)
         batches, whole = None, self.optimizer.full_batch
         if y is None and not isinstance(x, (np.ndarray, list, tuple, dict)) and x is not None and is_batches(x):
             batches = Batches(self, x, steps_per_epoch)
@@ -345,7 +359,7 @@ class Trainer(Criteria):
             batch = self._batch_size(arrays.rows if whole and batch_size is None else batch_size, arrays.rows, "fit")
             steps = -(-arrays.rows // batch) if not whole else 1
             if steps_per_epoch is not None:
-                steps = min(steps, int(steps_per_epoch))
+                steps = min(steps, steps_per_epoch)
             step = self._step("train", self._form(arrays.x, arrays.y, arrays.weights), batch)
             if whole:
                 from fastnn.training.full_batch import FullBatchRun
@@ -623,6 +637,8 @@ class Trainer(Criteria):
         classes = self._classes(0)
         if classes is not None:
             limit = classes
+        if adapters.is_wide(y) if classes is None else y.dtype.kind == "f":
+            return None  # the values are to be looked at each time
         forms = [
             (_slot(step.slots[0]), 1, x.dtype, x.shape, (self._ids() or [None])[0]),
             (_slot(step.slots[1]), 1, y.dtype, y.shape, limit),
