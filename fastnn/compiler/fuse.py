@@ -41,15 +41,27 @@ def fuse(program):
         drop_recurrent_results,
     ):
         rule(program)
+        program.instructions = [i for i in program.instructions if not i.replaced]
     program.remove_dead()
     program.sort()
 
 
-def _replace(program, old, new):
-    """Instruction `new` in the place of `old` (a list of instructions)."""
-    gone = set(map(id, old))
-    new.lowered = any(i.lowered for i in old)
-    program.instructions = [i for i in program.instructions if id(i) not in gone] + [new]
+def _replace(program, uses, old, *new):
+    """Instructions `new` in the place of `old`, which leave the program when the rule ends. `uses` is kept true."""
+    lowered = any(i.lowered for i in old)
+    for i in old:
+        i.replaced = True
+        for v in i.ins:
+            if uses and v in uses:
+                uses[v] = [user for user in uses[v] if user is not i]
+                if not uses[v]:
+                    del uses[v]
+    for i in new:
+        i.lowered = i.lowered or lowered
+        for v in i.ins:
+            if uses is not None:
+                uses.setdefault(v, []).append(i)
+    program.instructions.extend(new)
 
 
 def _changed(op, **changes):
@@ -92,8 +104,7 @@ def join_bias(program):
                 and add.outs[0].shape == product.shape
             ):
                 op = _changed(made.op, bias=True)
-                _replace(program, [made, add], Instruction(op, [*made.ins, b], add.outs, add.position))
-                uses = program.uses()
+                _replace(program, uses, [made, add], Instruction(op, [*made.ins, b], add.outs, add.position))
                 break
 
 
@@ -115,10 +126,9 @@ def fold_norm(program):
             continue
         op = FoldNorm(norm.op.epsilon, norm.op.scale, norm.op.center, bool(bias))
         folded = [program.value(w.shape, w.dtype), program.value(w.shape[-1:], w.dtype)]
-        program.instructions.append(Instruction(op, [w, *statistics, *bias], folded, made.position))
+        scaled = Instruction(op, [w, *statistics, *bias], folded, made.position)
         new = Instruction(_changed(made.op, bias=True), [images, *folded], norm.outs, norm.position)
-        _replace(program, [made, norm], new)
-        uses = program.uses()
+        _replace(program, uses, [made, norm], scaled, new)
 
 
 def join_activation(program):
@@ -137,8 +147,7 @@ def join_activation(program):
             op = _changed(made.op, activation=_activation(act.op))
         else:
             continue
-        _replace(program, [made, act], Instruction(op, made.ins, [*act.outs, *made.outs[1:]], act.position))
-        uses = program.uses()
+        _replace(program, uses, [made, act], Instruction(op, made.ins, [*act.outs, *made.outs[1:]], act.position))
 
 
 def join_norm_relu_gradient(program):
@@ -162,8 +171,7 @@ def join_norm_relu_gradient(program):
             beta = norm.ins[1 + norm.op.scale :]
             op = _changed(grad.op, relu=True)
             new = Instruction(op, [made.ins[0], *grad.ins[1:], *beta], grad.outs, grad.position)
-            _replace(program, [made, grad], new)
-            uses = program.uses()
+            _replace(program, uses, [made, grad], new)
 
 
 def join_add_relu(program):
@@ -179,8 +187,7 @@ def join_add_relu(program):
             and uses[z] == [act]
             and made.ins[0].shape == made.ins[1].shape == z.shape
         ):
-            _replace(program, [made, act], Instruction(ew.AddRelu(), made.ins, act.outs, act.position))
-            uses = program.uses()
+            _replace(program, uses, [made, act], Instruction(ew.AddRelu(), made.ins, act.outs, act.position))
 
 
 def _activation(op):
@@ -200,8 +207,7 @@ def join_activation_gradient(program):
             and uses[dy] == [grad]
         ):
             op = _changed(made.op, grad=_activation(grad.op))
-            _replace(program, [made, grad], Instruction(op, [*made.ins, y], grad.outs, grad.position))
-            uses = program.uses()
+            _replace(program, uses, [made, grad], Instruction(op, [*made.ins, y], grad.outs, grad.position))
 
 
 def join_bias_gradient(program):
@@ -213,10 +219,10 @@ def join_bias_gradient(program):
     kinds = (WeightGrad, Conv2DGradKernel)
     for product in [i for i in program.instructions if isinstance(i.op, kinds) and not i.op.bias]:
         total = sums.get(product.ins[1])
-        if total is not None and total in program.instructions:
+        if total is not None and not total.replaced:
             op = _changed(product.op, bias=True)
             new = Instruction(op, product.ins, [*product.outs, *total.outs], product.position)
-            _replace(program, [product, total], new)
+            _replace(program, None, [product, total], new)
 
 
 def join_pool_gradient(program):
@@ -227,10 +233,10 @@ def join_pool_gradient(program):
         readers = uses.get(grad.outs[0], [])
         found = [_from_pooled(reader, grad) for reader in readers]
         if all(found):
-            news = [Instruction(*new, i.outs, i.position, i.lowered) for i, new in zip(readers, found, strict=True)]
-            gone = set(map(id, [grad, *readers]))
-            program.instructions = [i for i in program.instructions if id(i) not in gone] + news
-            uses = program.uses()
+            news = [Instruction(*new, i.outs, i.position) for i, new in zip(readers, found, strict=True)]
+            _replace(program, uses, [grad, *readers], *news)
+            for new, reader in zip(news, readers, strict=True):
+                new.lowered = reader.lowered  # the pool has no products
 
 
 def _from_pooled(reader, grad):
@@ -263,6 +269,7 @@ def join_loss_gradient(program):
             continue
         _replace(
             program,
+            None,
             [loss, grad],
             Instruction(grad.op.variant(loss=True), grad.ins, [*loss.outs, *grad.outs], loss.position),
         )
@@ -280,8 +287,7 @@ def pass_activation_gradient(program):
         pool = made.ins[1].maker
         if pool.ins[0] is x:
             op = _changed(made.op, grad=_activation(grad.op))
-            _replace(program, [made, grad], Instruction(op, [*made.ins, pool.outs[0]], grad.outs, grad.position))
-            uses = program.uses()
+            _replace(program, uses, [made, grad], Instruction(op, [*made.ins, pool.outs[0]], grad.outs, grad.position))
 
 
 def drop_pool_index(program):
@@ -290,7 +296,7 @@ def drop_pool_index(program):
     for pool in [i for i in program.instructions if isinstance(i.op, MaxPool) and i.op.index]:
         if pool.outs[1] not in uses:
             new = Instruction(_changed(pool.op, index=False), pool.ins, pool.outs[:1], pool.position)
-            _replace(program, [pool], new)
+            _replace(program, uses, [pool], new)
 
 
 def join_pool(program):
@@ -303,8 +309,7 @@ def join_pool(program):
         g = Geometry(*made.op.geometry)
         if pool_joins(g, pool.op.geometry, z.dtype == "float64"):
             op = Conv2DMaxPool(g, pool.op.geometry, pool.op.index, made.op.bias, made.op.activation)
-            _replace(program, [made, pool], Instruction(op, made.ins, pool.outs, pool.position))
-            uses = program.uses()
+            _replace(program, uses, [made, pool], Instruction(op, made.ins, pool.outs, pool.position))
 
 
 def drop_recurrent_results(program):
@@ -314,4 +319,4 @@ def drop_recurrent_results(program):
         kept = [(name, v) for name, v in zip(i.op.results, i.outs, strict=True) if v in uses]
         if kept and len(kept) < len(i.outs):
             op = _changed(i.op, results=tuple(name for name, _ in kept))
-            _replace(program, [i], Instruction(op, i.ins, [v for _, v in kept], i.position))
+            _replace(program, uses, [i], Instruction(op, i.ins, [v for _, v in kept], i.position))

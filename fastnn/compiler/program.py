@@ -26,12 +26,14 @@ class Value:
 
 
 class Instruction:
-    """An operation on values. `lowered`: its products may round their operands to bfloat16."""
+    """An operation on values. `lowered`: its products may round their operands to bfloat16. `replaced`: others do what
+    it did, and it is about to leave the program."""
 
-    __slots__ = ("ins", "lowered", "op", "outs", "position")
+    __slots__ = ("ins", "lowered", "op", "outs", "position", "replaced")
 
     def __init__(self, op, ins, outs, position, lowered=False):
         self.op, self.ins, self.outs, self.position, self.lowered = op, list(ins), list(outs), position, lowered
+        self.replaced = False
         for v in self.outs:
             v.maker = self
 
