@@ -31,7 +31,7 @@ for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "
 import numpy as np  # noqa: E402
 
 from fastnn import _core  # noqa: E402
-from fastnn.kernels.matmul import matmul  # noqa: E402
+from fastnn.kernels.products import matmul  # noqa: E402
 
 NN, NT, TN = "NN", "NT", "TN"
 

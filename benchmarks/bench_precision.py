@@ -25,7 +25,7 @@ import numpy as np  # noqa: E402
 
 from fastnn import precision  # noqa: E402
 from fastnn.kernels import convolution as cv  # noqa: E402
-from fastnn.kernels.matmul import matmul  # noqa: E402
+from fastnn.kernels.products import matmul  # noqa: E402
 
 try:
     import torch

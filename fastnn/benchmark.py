@@ -98,7 +98,7 @@ def matmul(m, n, k, threads):
     a, b = _random(m, k), _random(k, n)
 
     def ours():
-        from fastnn.kernels.matmul import matmul as product
+        from fastnn.kernels.products import matmul as product
 
         out = np.empty((m, n), np.float32)
         return lambda: product(a, b, out)

@@ -94,6 +94,12 @@ class Model(Trainer, Layer):
 
         save_model(self, filepath, overwrite, include_optimizer)
 
+    def __reduce__(self):
+        """For pickle and copy: what `save` would write."""
+        from fastnn.saving.model import from_bytes, to_bytes
+
+        return from_bytes, (to_bytes(self),)
+
     def save_weights(self, filepath, overwrite=True):
         """Writes the weights alone, as safetensors or .npz."""
         from fastnn.saving.model import save_weights

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastnn import _core
-from fastnn.kernels.matmul import ACTIVATIONS, GRADIENT_FROM_INPUT, matmul
+from fastnn.kernels.products import ACTIVATIONS, GRADIENT_FROM_INPUT, matmul
 
 FORMS = ("nn", "nt", "tn")
 DTYPES = (np.float32, np.float64)

@@ -9,7 +9,7 @@ import pytest
 import fastnn
 from fastnn import _core, config, layers, precision
 from fastnn.kernels.convolution import conv2d, conv2d_grad_input, conv2d_grad_kernel
-from fastnn.kernels.matmul import ACTIVATIONS, matmul
+from fastnn.kernels.products import ACTIVATIONS, matmul
 
 LEVELS = tuple(precision.PARTS)
 #: Bounds of |C - AB| / |A||B|, and of its root mean square at the sizes below; sums of k terms are rounded besides.

@@ -1,10 +1,10 @@
-"""Kernels on NumPy arrays: `fastnn.kernels.relu(x)`, `fastnn.kernels.matmul.matmul(a, b)`. A family is imported when
+"""Kernels on NumPy arrays: `fastnn.kernels.relu(x)`, `fastnn.kernels.losses.mse(...)`. A family is imported when
 one of its functions is first asked for."""
 
 import importlib
 
-_OWN_NAMES = ("matmul", "losses", "optimizers")  # functions of these families are reached through the module only
-_FLAT = ("elementwise", "reductions", "movement", "random", "augmentation", "convolution")
+_OWN_NAMES = ("losses", "optimizers")  # functions of these families are reached through the module only
+_FLAT = ("products", "elementwise", "reductions", "movement", "random", "augmentation", "convolution")
 
 
 def _flat():

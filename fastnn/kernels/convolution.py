@@ -12,7 +12,7 @@ import numpy as np
 from fastnn import _core
 from fastnn import precision as levels
 from fastnn.kernels import _check
-from fastnn.kernels.matmul import _ALPHA, ACTIVATIONS
+from fastnn.kernels.products import _ALPHA, ACTIVATIONS
 
 __all__ = ["conv2d", "conv2d_grad_input", "conv2d_grad_kernel"]
 
@@ -441,7 +441,7 @@ def conv2d(x, w, bias=None, strides=1, padding="valid", dilation_rate=1, groups=
     bias           (filters,) or None
     strides, dilation_rate   an integer or a pair; not both above 1
     padding        "valid", "same" or (top, left, bottom, right)
-    activation     a name of fastnn.kernels.matmul.ACTIVATIONS
+    activation     a name of fastnn.kernels.products.ACTIVATIONS
     algorithm      "im2col", "pointwise", "direct" (also "indirect"), "direct_small", "depthwise", "winograd", or None:
                    the fastest. "winograd" (3x3, stride 1) rounds as much in the mean as the others, 0.1 to 0.25 epsilon
                    of the sum of |x| |w|, but spreads the error of a 2x2 tile of pixels, and a NaN, to all four

@@ -203,33 +203,32 @@ class Layer:
         return list(self._layers)
 
     def _flatten_layers(self):
-        found, stack = [], [self]
+        found, stack = {}, [self]
         while stack:
             layer = stack.pop()
-            if not any(layer is f for f in found):
-                found.append(layer)
+            if id(layer) not in found:
+                found[id(layer)] = layer
                 stack.extend(reversed(layer._layers))
-        return found
+        return list(found.values())
 
     @property
     def weights(self):
         """All variables: trainable ones of the layer, then its others, then those of the layers within it."""
-        found = []
+        found = {}
         for layer in self._flatten_layers():
             own = layer._variables
             for v in [v for v in own if v.trainable] + [v for v in own if not v.trainable]:
-                if not any(v is f for f in found):
-                    found.append(v)
-        return found
+                found[id(v)] = v
+        return list(found.values())
 
     variables = weights
 
     @property
     def trainable_weights(self):
         """Variables that training changes."""
-        found = []
+        found = {}
         self._trainable(found)
-        return found
+        return list(found.values())
 
     trainable_variables = trainable_weights
 
@@ -237,8 +236,8 @@ class Layer:
         if not self.trainable:
             return
         for v in self._variables:
-            if v.trainable and not any(v is f for f in found):
-                found.append(v)
+            if v.trainable:
+                found[id(v)] = v
         for layer in self._layers:
             layer._trainable(found)
 

@@ -1,7 +1,7 @@
 """Matrix products."""
 
 from fastnn.graph import Spec
-from fastnn.kernels.matmul import ACTIVATIONS as CODES
+from fastnn.kernels.products import ACTIVATIONS as CODES
 from fastnn.ops import movement as sh
 from fastnn.ops.core import Op, apply, broadcast_shapes, is_batched, lead, make, register, shape_of, size
 

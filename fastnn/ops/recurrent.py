@@ -1,7 +1,7 @@
 """Recurrences over whole sequences: one operation, and one kernel, each way."""
 
 from fastnn.graph import Spec
-from fastnn.kernels.matmul import ACTIVATIONS as CODES
+from fastnn.kernels.products import ACTIVATIONS as CODES
 from fastnn.ops import elementwise as ew
 from fastnn.ops import movement as sh
 from fastnn.ops.core import Op, apply, is_batched, lead, make, register, shape_of, size

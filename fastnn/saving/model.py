@@ -6,6 +6,7 @@ Tensors are named "weights/<path>" and "optimizer/<role>/<path>"; the configurat
 
 import inspect
 import os
+import tempfile
 
 import numpy as np
 
@@ -52,6 +53,24 @@ def save_model(model, path, overwrite=True, include_optimizer=True):
                     if v in names:
                         tensors[f"optimizer/{role}/{names[v]}"] = state.store.view(array, v)
     save_state(path, tensors, metadata)
+
+
+def to_bytes(model):
+    """What `save_model` writes."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "model.safetensors")
+        save_model(model, path)
+        with open(path, "rb") as file:
+            return file.read()
+
+
+def from_bytes(content):
+    """The model that `to_bytes` was given."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "model.safetensors")
+        with open(path, "wb") as file:
+            file.write(content)
+        return load_model(path)
 
 
 def load_model(path, custom_objects=None, compile=True):

@@ -4,11 +4,13 @@
     tensors, metadata = load_state("model.safetensors")
 
 The config is kept as text under the metadata key "fastnn", with a format version: other programs read the tensors,
-newer files are refused by older readers with a clear message.
+newer files are refused by older readers with a clear message. A checksum of config and tensors is kept beside it (an
+.npz archive has its own).
 """
 
 import json
 import os
+import zlib
 
 import numpy as np
 
@@ -17,6 +19,7 @@ from fastnn.saving.files import atomic_write, read_npz
 
 FORMAT = 1
 KEY = "fastnn"
+CHECKSUM = "fastnn_crc32"
 #: Entry of an .npz file that holds the config's text.
 NPZ_KEY = "__fastnn__"
 
@@ -31,13 +34,15 @@ def save_state(path, tensors, metadata=None):
     if path.endswith(".npz"):
         _write_npz(path, tensors, text)
     else:
-        safetensors.write(path, tensors, {KEY: text})
+        tensors = {name: np.asarray(array) for name, array in tensors.items()}
+        safetensors.write(path, tensors, {KEY: text, CHECKSUM: _checksum(tensors, text)})
 
 
 def load_state(path, mmap=False):
     """(tensors, metadata) of a file that `save_state` wrote; metadata is {} for a file of another program.
 
-    A damaged file raises a ValueError that names the file and what is wrong. `mmap` as in `safetensors.read`.
+    A damaged file raises a ValueError that names the file and what is wrong. `mmap` as in `safetensors.read`: then the
+    checksum is not asked, for that would read all of the file.
     """
     path = os.fspath(path)
     if _is_zip(path):
@@ -45,7 +50,22 @@ def load_state(path, mmap=False):
     else:
         tensors, strings = safetensors.read(path, mmap=mmap)
         text = strings.get(KEY)
+        if not mmap and CHECKSUM in strings and _checksum(tensors, text or "") != strings[CHECKSUM]:
+            raise ValueError(
+                f"{path}: its contents do not fit its checksum: it is damaged, or another program changed it "
+                f"(which should drop {CHECKSUM!r} from the metadata)"
+            )
     return tensors, _parse(path, text)
+
+
+def _checksum(tensors, text):
+    """Of the config and of all tensors: names, types, shapes and contents."""
+    total = zlib.crc32(text.encode())
+    for name in sorted(tensors):
+        array = np.ascontiguousarray(tensors[name], tensors[name].dtype.newbyteorder("<"))
+        total = zlib.crc32(f"{name} {array.dtype.name} {tensors[name].shape}".encode(), total)
+        total = zlib.crc32(array.reshape(-1).view(np.uint8), total)
+    return f"{total:08x}"
 
 
 def load_metadata(path):

@@ -6,6 +6,8 @@ from fastnn import _core
 from fastnn import precision as levels
 from fastnn.kernels import _check
 
+__all__ = ["matmul"]
+
 #: Number of each activation in csrc/kernels/activation_codes.h, for the kernels that apply one as they store.
 ACTIVATIONS = {
     None: 0,
