@@ -6,6 +6,7 @@ when all are arrays. To add an operation, write such a class in the module of it
 call; nothing else needs to know of it.
 """
 
+import functools
 import math
 
 import numpy as np
@@ -147,6 +148,12 @@ def as_tensor(x, dtype):
     return graph.constant(array, dtype)
 
 
+@functools.cache
+def name_of(dtype):
+    """str(dtype), which NumPy composes anew each time, in as long as a small kernel takes."""
+    return str(dtype)
+
+
 def common_dtype(args, where):
     """The float type of an operation's arguments. Plain numbers and integer arrays take that of the others."""
     found = []
@@ -154,7 +161,7 @@ def common_dtype(args, where):
         if isinstance(x, (Tensor, Variable)):
             found.append(x.dtype)
         elif isinstance(x, (np.ndarray, np.generic)):
-            found.append(str(x.dtype))
+            found.append(name_of(x.dtype))
     reals = {d for d in found if d in REALS}
     symbolic = {x.dtype for x in args if isinstance(x, Tensor) and x.dtype in REALS}
     if len(symbolic) > 1:
@@ -200,12 +207,14 @@ def _as_array(x, dtype):
     value = x.value if isinstance(x, Variable) else np.asarray(x)
     if value.dtype.kind not in "iufb":
         raise TypeError(f"expected an array or a number, got {type(x).__name__} of {value.dtype}")
+    if value.flags.carray and name_of(value.dtype) == dtype:
+        return value
     return np.require(value, dtype, ("C", "A")).reshape(value.shape)
 
 
 def run(op, *arrays):
     """Runs op on arrays at once; the tuple of its results."""
-    specs = op.infer(*[Spec(a.shape, str(a.dtype)) for a in arrays])
+    specs = op.infer(*[Spec(a.shape, name_of(a.dtype)) for a in arrays])
     if isinstance(specs, Spec):
         specs = (specs,)
     if op.is_view:
@@ -221,7 +230,7 @@ class Samples:
     def __init__(self, array):
         self.array = array
         self.shape = (None, *array.shape[1:])
-        self.dtype = str(array.dtype)
+        self.dtype = name_of(array.dtype)
 
 
 def run_samples(op, tensors, values):
@@ -253,7 +262,7 @@ class EagerBuilder:
     training = False
 
     def __init__(self, op, arrays, specs):
-        dtypes = [str(a.dtype) for a in arrays] + [s.dtype for s in specs]
+        dtypes = [name_of(a.dtype) for a in arrays] + [s.dtype for s in specs]
         if op.float_input is not None:
             dtypes = [dtypes[op.float_input]]
         self.dtype = "float64" if "float64" in dtypes else "float32"
