@@ -97,6 +97,11 @@ def test_data(name, model):
     assert not np.array_equal(before[0], model.get_weights()[0]), "the model does not train any more"
 
 
+def no_memory(shape, dtype=None):
+    """As an initializer: what NumPy does where a system refuses memory; others would give it and kill the process."""
+    raise MemoryError
+
+
 SETTINGS = {
     "loss": (lambda: Sequential([Dense(1)]).compile("sgd", "mean_sqared_error"), ValueError, "mean_sqared_error"),
     "optimizer": (lambda: Sequential([Dense(1)]).compile("adma", "mse"), ValueError, "adma"),
@@ -125,7 +130,8 @@ SETTINGS = {
     "permutation": (lambda: layers.Permute((0, 1)), ValueError, "dims"),
     "fraction of an input": (lambda: Input((2.5,)), ValueError, r"sizes or None, got \(2.5,\)"),
     "size of a weight": (lambda: Dense(2**62)(Input((4,))), ValueError, "Dense 'd.*: a weight 'kernel' of shape"),
-    "no memory": (lambda: Dense(2**37)(Input((4,))), MemoryError, "Dense 'd.*: no memory for a weight 'kernel'"),
+    "no memory": (lambda: Dense(7, kernel_initializer=no_memory)(Input((4,))), MemoryError,
+                  r"Dense 'd.*: no memory for a weight 'kernel' of shape \(4, 7\)"),
     "filters": (lambda: layers.Conv2D(2**40, 3)(Input((5, 5, 3))), ValueError, "Conv2D 'c.*: a weight 'kernel'"),
     "size of a result": (lambda: layers.RepeatVector(2**60)(Input((5,))), ValueError, "RepeatVector 'r.*a result"),
     "enlarged": (lambda: layers.UpSampling2D(2**31)(Input((5, 5, 3))), ValueError, "UpSampling2D 'u.*a result"),
