@@ -47,20 +47,18 @@ def fuse(program):
 
 
 def _replace(program, uses, old, *new):
-    """Instructions `new` in the place of `old`, which leave the program when the rule ends. `uses` is kept true."""
+    """Instructions `new` in the place of `old`, which leave the program when the rule ends. `uses` is kept true; rules
+    that do not look at it pass an empty one."""
     lowered = any(i.lowered for i in old)
     for i in old:
         i.replaced = True
         for v in i.ins:
-            if uses and v in uses:
-                uses[v] = [user for user in uses[v] if user is not i]
-                if not uses[v]:
-                    del uses[v]
+            if left := [user for user in uses.pop(v, ()) if user is not i]:
+                uses[v] = left
     for i in new:
         i.lowered = i.lowered or lowered
         for v in i.ins:
-            if uses is not None:
-                uses.setdefault(v, []).append(i)
+            uses.setdefault(v, []).append(i)
     program.instructions.extend(new)
 
 
@@ -222,7 +220,7 @@ def join_bias_gradient(program):
         if total is not None and not total.replaced:
             op = _changed(product.op, bias=True)
             new = Instruction(op, product.ins, [*product.outs, *total.outs], product.position)
-            _replace(program, None, [product, total], new)
+            _replace(program, {}, [product, total], new)
 
 
 def join_pool_gradient(program):
@@ -269,7 +267,7 @@ def join_loss_gradient(program):
             continue
         _replace(
             program,
-            None,
+            {},
             [loss, grad],
             Instruction(grad.op.variant(loss=True), grad.ins, [*loss.outs, *grad.outs], loss.position),
         )
