@@ -1,10 +1,11 @@
-"""Matrix products against NumPy, PyTorch, MKL and BLIS, on the machine's measured ceiling.
+"""Matrix products against NumPy, PyTorch, MKL, BLIS and libxsmm, on the machine's measured ceiling.
 
     python benchmarks/bench_matmul.py [--threads N] [--quick] [--only TEXT] [--float64]
 
 Every library gets the same arrays and an output to write to; they take turns within each round, so a disturbance hits
-all of them, and the best round of each counts. Peers that cannot be imported are left out. "ratio" is the best peer's
-time over ours: above 1 we are faster.
+all of them, and the best round of each counts. Peers that cannot be imported are left out; libxsmm, which has no
+package, is taken from the path in LIBXSMM (of its libxsmm.so, version 2), with a kernel generated beforehand for each
+shape, on one thread. "ratio" is the best peer's time over ours: above 1 we are faster.
 """
 
 import argparse
@@ -108,7 +109,43 @@ def peers(dtype):
         )
     except ImportError:
         pass
+    if os.environ.get("LIBXSMM") and ARGS.threads == 1:
+        found["libxsmm"] = libxsmm_peer(os.environ["LIBXSMM"], dtype)
     return found
+
+
+class GemmShape(ctypes.Structure):
+    """libxsmm_gemm_shape: of products of column-major matrices."""
+
+    _fields_ = [(name, ctypes.c_int) for name in
+                ("m", "n", "k", "lda", "ldb", "ldc", "a_type", "b_type", "c_type", "sum_type")]  # fmt: skip
+
+
+def libxsmm_peer(path, dtype):
+    library = ctypes.CDLL(path)
+    library.libxsmm_dispatch_gemm.argtypes = [GemmShape, ctypes.c_uint, ctypes.c_uint]
+    library.libxsmm_dispatch_gemm.restype = ctypes.c_void_p
+    element = 1 if dtype == np.float32 else 0
+    beta_0, no_prefetch = 4, 0
+
+    def make(a, b, c, form):
+        # C^T = B^T A^T in column-major order: the operands change places; kernels are not made for every shape
+        (m, n), k = c.shape, a.shape[0] if form == TN else a.shape[1]
+        shape = GemmShape(n, m, k, b.shape[1], a.shape[1], n, element, element, element, element)
+        flags = beta_0 | (1 if form == NT else 0) | (2 if form == TN else 0)
+        address = library.libxsmm_dispatch_gemm(shape, flags, no_prefetch)
+        if not address:
+            return None
+        kernel = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(address)
+        operands = (ctypes.c_void_p * 22)()  # libxsmm_gemm_param: 4 of the operation, 6 of each of a, b, c
+        operands[4], operands[10], operands[16] = b.ctypes.data, a.ctypes.data, c.ctypes.data
+        kernel(ctypes.addressof(operands))
+        if not np.allclose(c, (a.T if form == TN else a) @ (b.T if form == NT else b), rtol=1e-3, atol=1e-2):
+            sys.exit(f"libxsmm's product of {a.shape} and {b.shape} ({form}) is wrong")
+        pointer = ctypes.addressof(operands)
+        return lambda: kernel(pointer) if operands else None
+
+    return make
 
 
 def once(call, count):
@@ -160,6 +197,7 @@ def main():
         else:
             ours = lambda a=a, b=b, c=c, nt=form == NT: matmul(a, b, c, transpose_a=not nt, transpose_b=nt)  # noqa: E731
         all_calls = {"fastnn": ours, **{name: make(a, b, c, form) for name, make in calls.items()}}
+        all_calls = {name: call for name, call in all_calls.items() if call}
         best = dict.fromkeys(all_calls, float("inf"))
         counts = {
             name: max(1, int(seconds / max(min(once(call, 1), once(call, 2)), 1e-7)))
@@ -169,8 +207,9 @@ def main():
             for name, call in all_calls.items():
                 best[name] = min(best[name], once(call, counts[name]))
         rate = {name: 2 * m * n * k / t / 1e9 for name, t in best.items()}
-        ratio = rate["fastnn"] / max(rate[name] for name in calls)
-        print(f"{label:>24} {rate['fastnn']:8.1f} " + " ".join(f"{rate[name]:8.1f}" for name in calls)
+        ratio = rate["fastnn"] / max(rate.get(name, 0) for name in calls)
+        print(f"{label:>24} {rate['fastnn']:8.1f} "
+              + " ".join(f"{rate[name]:8.1f}" if name in rate else f"{'-':>8}" for name in calls)
               + f" {ratio:6.2f} {100e9 * rate['fastnn'] / ceiling:5.0f}", flush=True)  # fmt: skip
 
 

@@ -24,9 +24,8 @@
  * nothing but the sizes. (A B)[i, j] with few rows and B transposed is summed along vectors instead: see uses_dots.
  *
  * Blocking: B goes panel by panel (up to GEMM_PANEL vectors wide) through blocks of GEMM_K rows and GEMM_COLUMNS
- * vectors, which stay in the second-level cache; A is read where it is. Copying a panel of B in order costs a k n pass,
- * so it is done only for many rows, or to transpose. A k-major A (tn) is copied for the same reason: its rows are a
- * page each.
+ * vectors, which stay in the second-level cache; A and B are read where they are if they can be, for a copy costs a pass:
+ * see gemm_packs_b, gemm_packs_a.
  */
 #include "activation_codes.h"
 #include "matmul_tile.inc.c"
@@ -36,12 +35,13 @@ enum {
     GEMM_K = 2048 / sizeof(real),       /* terms in one chain */
     GEMM_COLUMNS = 1024 / FN_VBYTES,    /* vectors of a block of columns */
     GEMM_ROWS = 48,                     /* rows that use a panel of B in turn: a multiple of every tile's */
-    GEMM_RUNS = 128,                    /* rows of A up to this k end before the processor sees what comes next: */
-    GEMM_AHEAD = 12,                    /* they are asked for so many rows before their turn */
+    GEMM_AHEAD = 32,                    /* rows of a k-major A that are asked for before their turn */
     GEMM_SHORT = 8,                     /* up to this k C is all the traffic: a few rows at a time */
     GEMM_TASK_ROWS = 8,
     GEMM_TALL = 256,                    /* rows that are worth a copy of all of B in each thread */
-    GEMM_PACK_ROWS = 48,                /* B is copied for more rows than this */
+    GEMM_PACK_ROWS = FN_VBYTES == 64 ? 192 : 48, /* B is copied for more rows than this */
+    GEMM_PAGE = 4096 / sizeof(real),
+    GEMM_FAR = 1000000 / sizeof(real),  /* more elements of C than a core's own caches hold */
     GEMM_PACK_AHEAD = 8 * VL,           /* elements of a copy that are made ready for writing before their turn */
     GEMM_STREAMS = 8,                   /* rows of B read side by side by one row of A */
     GEMM_NARROW = 3 * VL / 4,           /* up to this many columns, C^T may be made in place of C */
@@ -498,6 +498,21 @@ static inline void gemm_ask_rows(const real *a, int64_t lda, int64_t n, int64_t 
             __builtin_prefetch(a + r * lda + l, 0, 2);
 }
 
+/* Whether B is copied panel by panel: to transpose it, or for many rows of A. Panels of wide vectors are read as fast
+ * where they lie, unless each row is on a page of its own. */
+static inline int gemm_packs_b(const gemm *p, int64_t rows, int64_t vectors)
+{
+    return p->b_transposed ||
+           (rows > GEMM_PACK_ROWS && vectors > GEMM_PANEL && (FN_VBYTES < 64 || p->ldb >= GEMM_PAGE));
+}
+
+/* Whether a k-major A is copied, for several panels of B. Wide ones ask for little of A, so that only rows whole pages
+ * apart, which all meet in the same few lines of the caches, are in the way. */
+static inline int gemm_packs_a(const gemm *p, int64_t vectors)
+{
+    return p->k_major && vectors > GEMM_PANEL && p->k > 64 && (FN_VBYTES < 64 || p->lda % GEMM_PAGE == 0);
+}
+
 /* Rows [r0, r1) and vectors of columns [v0, v1) of C; scratch holds GEMM_SCRATCH elements, and for one row or column of C
  * the sums of gemm_row. */
 static void gemm_block(const gemm *p, int64_t r0, int64_t r1, int64_t v0, int64_t v1, real *scratch)
@@ -530,9 +545,13 @@ static void gemm_block(const gemm *p, int64_t r0, int64_t r1, int64_t v0, int64_
         return;
     }
     const int gated = gemm_gated(p), plain = gated || gemm_plain(p), beside = p->s && !gated;
-    const int pack_b = p->b_transposed || (rows > GEMM_PACK_ROWS && vectors > GEMM_PANEL);
-    const int pack_a = p->k_major && vectors > GEMM_PANEL && p->k > 64;
+    const int pack_b = gemm_packs_b(p, rows, vectors), pack_a = gemm_packs_a(p, vectors);
     const int wide = !pack_b && rows <= GEMM_WIDE_ROWS;
+    if (!pack_b && !p->k_major && p->k > GEMM_K && rows > GEMM_ROWS) { /* rows are done with, one lot after the other */
+        for (int64_t at = r0; at < r1; at += GEMM_ROWS)
+            gemm_block(p, at, gemm_min(at + GEMM_ROWS, r1), v0, v1, scratch);
+        return;
+    }
     real *packed_a = scratch + GEMM_K * GEMM_COLUMNS * VL;
     real product[(VL < 8 ? 8 : VL) * GEMM_TILE_VECS];
 
@@ -574,6 +593,7 @@ static void gemm_block(const gemm *p, int64_t r0, int64_t r1, int64_t v0, int64_
                 const int64_t column = c0 + v * VL, columns = gemm_min(nv * VL, c1 - column);
                 gemm_tile t = {.start = first && p->bias && p->s == NULL ? p->bias + column : NULL, .k = k, .lda = lda,
                                .ldc = p->ldc, .tail = columns - (nv - 1) * VL, .add = p->add || !first,
+                               .far = p->m * p->n > GEMM_FAR,
                                .floor = plain && last && p->activation == FN_ACT_RELU ? 0 : -(real)FN_INFINITY,
                                .slope = p->gradient == FN_ACT_LEAKY_RELU ? p->alpha : 0};
                 if (pack_b) {
@@ -595,8 +615,8 @@ static void gemm_block(const gemm *p, int64_t r0, int64_t r1, int64_t v0, int64_
                 for (int64_t r = at; r < end;) {
                     const int64_t n = end - r <= most ? end - r : gemm_up(end - r, gemm_up(end - r, most));
                     t.a = p->k_major ? a + (r - at) : a + (r - at) * lda;
-                    if (v == 0 && !p->k_major && k <= GEMM_RUNS)
-                        gemm_ask_rows(t.a + GEMM_AHEAD * lda, lda, k, gemm_min(n, r1 - r - GEMM_AHEAD));
+                    /* of a k-major A some rows on, otherwise the rows of the next tile */
+                    t.ahead = v > 0 || pack_a ? 0 : p->k_major ? GEMM_AHEAD * lda : p->m - r > n ? n * lda : 0;
                     t.c = beside ? product : p->c + r * p->ldc + column;
                     t.gate = gated ? p->s + r * p->ldc + column : NULL;
                     gemm_tiles[p->k_major][nv][n](&t);

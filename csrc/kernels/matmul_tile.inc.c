@@ -5,16 +5,18 @@
  * vectors along k, for products with B transposed that are too small to repay a transposition.
  */
 
-/* C[R, NV vectors] = (start + A B) * gate', or C += that when `add`; then max(C, floor): -infinity for none.
+/* C[R, NV vectors] = (start + A B) * gate', or C += that when `add`; then max(C, floor): 0, or -infinity for none.
  * gate' is 1 where `gate` (which lies as C does) is above 0, else `slope`: the gradient of ReLU and its leaky kin.
  * k-major A: A(i, l) is a[l lda + i]; otherwise a[i lda + l]. B(l, j) is b[l ldb + j]. start is NULL for zeros, or
  * rows ld_start apart: a bias (ld_start 0), or C itself, which continues its chains.
- * The last vector has `tail` columns, and may be read whole in the first `whole` rows of B. */
+ * The last vector has `tail` columns, and may be read whole in the first `whole` rows of B.
+ * What other memory is slow to give is asked for in step with the products: the elements of A that lie `ahead` elements
+ * on from those in use (0: none), and C where it is `far`. */
 typedef struct {
     const real *a, *b, *start, *gate;
     real *c;
-    int64_t k, lda, ldb, ldc, ld_start, tail, whole;
-    int add, same_start; /* same_start: of dot tiles: one start for all columns */
+    int64_t k, lda, ldb, ldc, ld_start, tail, whole, ahead;
+    int add, far, same_start; /* same_start: of dot tiles: one start for all columns */
     real floor, slope;
 } gemm_tile;
 
@@ -32,15 +34,17 @@ FN_INLINE void gemm_tile_body(const int R, const int NV, const int k_major, cons
     (void)pairs;
 #endif
     const real *a = t->a, *b = t->b;
-    const int64_t lda = t->lda, ldb = t->ldb, tail = t->tail;
+    const int64_t lda = t->lda, ldb = t->ldb, tail = t->tail, ahead = t->ahead;
     const int64_t step_a = k_major ? lda : 1, row_a = k_major ? 1 : lda;
     vec acc[GEMM_TILE_VECS];
 
+    if (t->far) {
 #pragma GCC unroll 16
-    for (int r = 0; r < R; r++) /* C arrives while the products are made */
+        for (int r = 0; r < R; r++)
 #pragma GCC unroll 8
-        for (int v = 0; v < NV; v++)
-            __builtin_prefetch(t->c + r * t->ldc + v * VL, 1);
+            for (int v = 0; v < NV; v++)
+                __builtin_prefetch(t->c + r * t->ldc + v * VL, 1);
+    }
     if (t->start == NULL) {
 #pragma GCC unroll 32
         for (int j = 0; j < R * NV; j++)
@@ -62,6 +66,13 @@ FN_INLINE void gemm_tile_body(const int R, const int NV, const int k_major, cons
     int64_t l = 0;
     for (; l < whole; l++) {
         vec x[8];
+        if (k_major) {
+            __builtin_prefetch(a + R - 1 + ahead);
+        } else if (l % (64 / (int64_t)sizeof(real)) == 0) { /* a line's elements of each row */
+#pragma GCC unroll 16
+            for (int r = 0; r < R; r++)
+                __builtin_prefetch(a + r * row_a + ahead);
+        }
 #pragma GCC unroll 8
         for (int v = 0; v < NV; v++) {
 #if defined(__AVX512F__)
@@ -98,10 +109,8 @@ FN_INLINE void gemm_tile_body(const int R, const int NV, const int k_major, cons
         b += ldb;
     }
 #endif
-    real *c = t->c;
+    /* one thing at a time: what a product does without is passed over */
     const int64_t ldc = t->ldc;
-    const int add = t->add;
-    const vec floor = vset1(t->floor);
     if (t->gate) {
         const real *gate = t->gate;
         const vec zero = {}, one = vset1(1), slope = vset1(t->slope);
@@ -113,19 +122,28 @@ FN_INLINE void gemm_tile_body(const int R, const int NV, const int k_major, cons
                 acc[r * NV + v] *= vselect(s > zero, one, slope);
             }
     }
+    real *c = t->c;
+    if (t->add) {
+#pragma GCC unroll 16
+        for (int r = 0; r < R; r++)
+#pragma GCC unroll 8
+            for (int v = 0; v < NV; v++)
+                acc[r * NV + v] += v < NV - 1 ? vload(c + r * ldc + v * VL) : vload_n(c + r * ldc + v * VL, tail);
+    }
+    if (t->floor == 0) {
+        const vec zero = {};
+#pragma GCC unroll 32
+        for (int j = 0; j < R * NV; j++)
+            acc[j] = vmax(zero, acc[j]); /* the element when it is NaN */
+    }
 #pragma GCC unroll 16
     for (int r = 0; r < R; r++, c += ldc) {
 #pragma GCC unroll 8
         for (int v = 0; v < NV; v++) {
-            const int whole_vector = v < NV - 1;
-            vec x = acc[r * NV + v];
-            if (add)
-                x += whole_vector ? vload(c + v * VL) : vload_n(c + v * VL, tail);
-            x = vmax(floor, x); /* x when it is NaN */
-            if (whole_vector)
-                vstore(c + v * VL, x);
+            if (v < NV - 1)
+                vstore(c + v * VL, acc[r * NV + v]);
             else
-                vstore_n(c + v * VL, x, tail);
+                vstore_n(c + v * VL, acc[r * NV + v], tail);
         }
     }
 }
