@@ -129,7 +129,10 @@ def libxsmm_peer(path, dtype):
     beta_0, no_prefetch = 4, 0
 
     def make(a, b, c, form):
-        # C^T = B^T A^T in column-major order: the operands change places; kernels are not made for every shape
+        # C^T = B^T A^T in column-major order: the operands change places. Kernels are not made for every shape, and those
+        # that transpose do it on the stack.
+        if form == NT and b.nbytes > 4 << 20:
+            return None
         (m, n), k = c.shape, a.shape[0] if form == TN else a.shape[1]
         shape = GemmShape(n, m, k, b.shape[1], a.shape[1], n, element, element, element, element)
         flags = beta_0 | (1 if form == NT else 0) | (2 if form == TN else 0)

@@ -48,11 +48,11 @@ def matmul(a, b, out=None, *, transpose_a=False, transpose_b=False, bias=None, a
     All arrays have one dtype, float32 or float64, are C-contiguous, and out overlaps none of the others. transpose_a
     together with transpose_b is not supported: (b @ a).T is the same product.
     """
-    code = ACTIVATIONS.get(activation)
+    code = 0 if activation is None else ACTIVATIONS.get(activation)
     if code is not None and precision in levels.PARTS:
+        parts, tiled = (0, False) if precision == "highest" else levels.choose(precision)
         alpha = _ALPHA.get(activation, 0.0) if code else 0.0
-        how = levels.choose(precision)
-        fast = _core.matmul(a, b, out, transpose_a, transpose_b, bias, code, alpha, accumulate, *how)
+        fast = _core.matmul(a, b, out, transpose_a, transpose_b, bias, code, alpha, accumulate, parts, tiled)
         if fast is not None:
             return fast
     return _general(a, b, out, transpose_a, transpose_b, bias, activation, accumulate, precision)
