@@ -3,7 +3,8 @@
     python benchmarks/bench_pooling.py [--torch] [--threads N] [--rounds N] [name ...]
 
 float32. Ours are the kernels as a plan runs them; torch's are called with results already allocated, on NHWC and on
-NCHW tensors. All contestants, and the copy, take turns in one process; medians count. A pool's gradient reads the
+NCHW tensors. All contestants, and the copy, take turns in one process, in another order each round, for what ran before
+decides what the shared cache holds; medians count. A pool's gradient reads the
 positions that the forward pass stored (theirs are int64). Bytes are those that must be moved at least: a batch's
 statistics need a pass of their own, so training reads x twice.
 """
@@ -144,8 +145,11 @@ def medians(functions, rounds):
         start = time.perf_counter()
         f()
         repeats.append(max(3, int(1e-3 / max(time.perf_counter() - start, 1e-7))))
+    turns = list(zip(functions, repeats, times, strict=True))
+    shuffle = np.random.default_rng(0).shuffle
     for _ in range(rounds):
-        for f, n, found in zip(functions, repeats, times, strict=True):
+        shuffle(turns)
+        for f, n, found in turns:
             f()
             start = time.perf_counter()
             for _ in range(n):

@@ -4,7 +4,7 @@
  * The vectors (of the kernel, or of dy) are read whole: who calls pads them where they are not.
  */
 
-/* C[R pixels, NV vectors of filters] = start + patches B, then max(C, floor): -infinity for none.
+/* C[R pixels, NV vectors of filters] = start + patches B, then max(C, floor): 0, or -infinity for none.
  * A pixel's patch is `outer` x `inner` runs of k contiguous elements; pixels are lda apart. B has a row of ldb elements
  * for each element of the patch. start is NULL for zeros, or one row of NV vectors, the last of `tail` elements.
  * With two halves, R / 2 pixels are of one row and R / 2 of another, a_half on in A and c_half in C. */
@@ -52,17 +52,21 @@ FN_INLINE void conv_tile_body(const int R, const int NV, const int halves, const
             }
         }
     }
-    const vec floor = vset1(t->floor);
+    if (t->floor == 0) {
+        const vec zero = {};
+#pragma GCC unroll 32
+        for (int j = 0; j < R * NV; j++)
+            acc[j] = vmax(zero, acc[j]); /* the element when it is NaN */
+    }
 #pragma GCC unroll 16
     for (int r = 0; r < R; r++) {
         real *c = t->c + (r < R / halves ? r * t->ldc : t->c_half + (r - R / halves) * t->ldc);
 #pragma GCC unroll 8
         for (int v = 0; v < NV; v++) {
-            const vec x = vmax(floor, acc[r * NV + v]); /* x when it is NaN */
             if (v < NV - 1)
-                vstore(c + v * VL, x);
+                vstore(c + v * VL, acc[r * NV + v]);
             else
-                vstore_n(c + v * VL, x, tail);
+                vstore_n(c + v * VL, acc[r * NV + v], tail);
         }
     }
 }
