@@ -129,8 +129,8 @@ def libxsmm_peer(path, dtype):
     beta_0, no_prefetch = 4, 0
 
     def make(a, b, c, form):
-        # C^T = B^T A^T in column-major order: the operands change places. Kernels are not made for every shape, and those
-        # that transpose do it on the stack.
+        # C^T = B^T A^T in column-major order: the operands change places. Kernels are not made for every shape, and
+        # those that transpose do it on the stack.
         if form == NT and b.nbytes > 4 << 20:
             return None
         (m, n), k = c.shape, a.shape[0] if form == TN else a.shape[1]

@@ -14,6 +14,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+#: What a model is first built with where an Input leaves a length open.
+ANY_LENGTH = 32
+
 _numbers = itertools.count()
 
 

@@ -36,8 +36,7 @@ class Model(Trainer, Layer):
         """Makes a subclassed model's layers build themselves, by a trial run on tensors of this shape."""
 
     def _array_type(self):
-        types = {v.dtype for v in self.weights if v.dtype != "int32"}
-        return types.pop() if len(types) == 1 else self.dtype
+        return self._float_type()
 
     def _build_by_trial(self, specs):
         """Builds a model by calling it on symbolic inputs (one Spec, or a list of them)."""

@@ -267,7 +267,7 @@ def test_csv_gzip_quotes_and_byte_order_mark(tmp_path):
     "text, message",
     [
         ("", "is empty"),
-        ("a,b,c\n", "not|expected|no data|number"),
+        ("a,b,c\n", "has no data, only a line of names"),
         ("1\n2\n", "has 1 column"),
         ("1,2,x\n1,2\n", "line 2: has 2 cells, the first line of data has 3"),
         ("a,b,k\n1,2,x\n1,oops,y\n", r"line 3, column 1 \(b\): 'oops' is not a number"),

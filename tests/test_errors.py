@@ -172,13 +172,30 @@ def test_not_compiled():
     assert model.predict(X, verbose=0).shape == (20, 3)
 
 
-def test_metric_of_unknown_name_is_refused_before_training():
-    model = Sequential([Input((4,)), Dense(3)])
-    before = model.get_weights()
+@pytest.mark.parametrize(
+    "given",
+    [{"metrics": ["mae", "accurracy"]}, {"weighted_metrics": [["accurracy"]]}, {"metrics": {"out": "accurracy"}}],
+)
+def test_metric_of_unknown_name_is_refused_by_compile(given, model):
+    optimizer = model.optimizer
     with pytest.raises(ValueError, match="accurracy"):
-        model.compile("sgd", "mse", metrics=["accurracy"])
-        model.fit(X, X[:, :3], verbose=0)
-    assert all(np.array_equal(u, v) for u, v in zip(before, model.get_weights(), strict=True))
+        model.compile("adam", "mse", **given)
+    assert model.optimizer is optimizer
+    model.fit(X, T, verbose=0)
+
+
+@pytest.mark.parametrize("batch_size", [0, -1, 2.5])
+def test_plans_are_of_whole_numbers_of_samples(batch_size, model):
+    for look in (model.plan, model.profile):
+        with pytest.raises(ValueError, match=f"batch_size must be a whole number of samples.*{batch_size}"):
+            look(batch_size=batch_size)
+
+
+def test_weights_that_depend_on_an_open_length_are_explained():
+    model = Sequential([Input((None,)), Dense(3)])
+    with pytest.raises(ValueError, match="last dimension 32") as caught:
+        model.predict(X)
+    assert "leaves a length open (None)" in caught.value.__notes__[0]
 
 
 def test_loss_that_does_not_fit_the_targets():

@@ -55,8 +55,8 @@ def load_csv(path, label=-1, task="auto", header="auto", delimiter=None, missing
     names = None
     if header is True or (header == "auto" and _has_header(rows)):
         names, rows, lines = [cell.strip() for cell in rows[0]], rows[1:], lines[1:]
-    if not rows:
-        raise ValueError(f"{path}: has no data")
+    if not rows or (len(rows) == 1 and header == "auto" and not any(_is_number(cell) for cell in rows[0])):
+        raise ValueError(f"{path}: has no data" + (", only a line of names" if rows or names else ""))
     width = len(rows[0])
     for row, line in zip(rows, lines, strict=True):
         if len(row) != width:

@@ -9,8 +9,6 @@ from fastnn.layers.layer import Layer, auto_name
 from fastnn.ops import nn
 from fastnn.ops.core import apply
 
-_ANY_LENGTH = 32  # what a model is first built with where an Input leaves a length open
-
 
 class InputLayer(Layer):
     """Where data enters a model."""
@@ -29,7 +27,8 @@ class InputLayer(Layer):
         self.built = True
         # integers other than class ids or indices come in as the float type: the batch loader converts them
         kind = "int32" if self.input_dtype in ("int32", "int64") else self.dtype
-        self.output = graph.input_tensor((None, *(_ANY_LENGTH if d is None else d for d in shape)), kind, self.name)
+        sizes = (graph.ANY_LENGTH if d is None else d for d in shape)
+        self.output = graph.input_tensor((None, *sizes), kind, self.name)
 
     @property
     def is_open(self):

@@ -120,6 +120,15 @@ def deserialize(config, custom_objects=None):
     return registry.deserialize_keras_object(config, custom_objects, module_objects=_NAMES)
 
 
+#: Names that stand for one of several metrics, as the shapes of targets and predictions have it.
+_BY_SHAPE = frozenset(("accuracy", "acc", "crossentropy", "ce"))
+
+
+def is_by_shape(identifier):
+    """Whether this names a metric that `resolve` chooses by the shapes."""
+    return isinstance(identifier, str) and identifier.lower() in _BY_SHAPE
+
+
 def resolve(identifier, y_true_shape, y_true_dtype, y_pred_shape, loss=None):
     """A `Metric` for `compile(metrics=[...])`: as `get`, with "accuracy" ("acc") and "crossentropy" ("ce") chosen by
     the shapes of targets and predictions. A metric given by name is shown by that name, a function by its own.
@@ -134,8 +143,8 @@ def resolve(identifier, y_true_shape, y_true_dtype, y_pred_shape, loss=None):
         raise ValueError("compile: a metric must be a name, a Metric or a function, got None")
     if isinstance(identifier, Metric):
         return identifier
-    short = identifier.lower() if isinstance(identifier, str) else ""
-    if short in ("accuracy", "acc", "crossentropy", "ce"):
+    if is_by_shape(identifier):
+        short = identifier.lower()
         kind = kind_of_targets(y_true_shape, y_pred_shape)
         if kind == "categorical" and tuple(y_true_shape[1:]) != tuple(y_pred_shape[1:]):
             raise ValueError(

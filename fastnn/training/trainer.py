@@ -63,15 +63,19 @@ class Trainer(Criteria):
                 training and prediction (see `fastnn.config.set_matmul_precision`); None: the process' setting.
         """
         from fastnn import losses as losses_module
+        from fastnn import metrics as metrics_module
         from fastnn import optimizers
 
         if matmul_precision is not None:
             precision.check(matmul_precision, "compile")
-        self.optimizer = optimizers.get(optimizer)
+        found = optimizers.get(optimizer)
         for one in tree.flatten(loss):
             if one is not None and not callable(one) and not losses_module.is_by_shape(one):
                 losses_module.get(one)
-        self.loss = loss
+        for one in _metric_names((metrics, weighted_metrics)):
+            if not metrics_module.is_by_shape(one):
+                metrics_module.get(one)
+        self.optimizer, self.loss = found, loss
         self._compile_loss_weights = loss_weights
         self._compile_metrics = (metrics, weighted_metrics)
         self.compile_config = {
@@ -145,7 +149,15 @@ class Trainer(Criteria):
         step = self._steps.get(key)
         if step is not None and step.version == graph.version() and step.capacity >= batch:
             return step
-        step = Step(self, mode, form, batch)
+        try:
+            step = Step(self, mode, form, batch)
+        except ValueError as error:
+            if any(None in s.shape[1:] for s in self.input_specs() or ()):
+                error.add_note(
+                    f"An Input of this model leaves a length open (None). Layers whose weights depend on it were built "
+                    f"for {graph.ANY_LENGTH}: if it is always the same, say so in Input."
+                )
+            raise
         self._steps.pop(key, None)
         if len(self._steps) >= _PLANS:
             self._steps.pop(next(iter(self._steps)))
@@ -665,7 +677,8 @@ class Trainer(Criteria):
         batch = batch_size or 32
         xs = [
             np.zeros(
-                (batch, *(32 if d is None else d for d in s.shape[1:])), np.int32 if s.dtype == "int32" else s.dtype
+                (batch, *(graph.ANY_LENGTH if d is None else d for d in s.shape[1:])),
+                np.int32 if s.dtype == "int32" else s.dtype,
             )
             for s in specs
         ]
@@ -684,7 +697,7 @@ class Trainer(Criteria):
         """The compiled step as a table: operations in order, shapes, places in memory, FLOPs, bytes."""
         from fastnn.training.inspection import PlanTable
 
-        self._check_mode(mode, "plan")
+        self._check_view(mode, batch_size, "plan")
         step = self._any_step(mode, batch_size, "plan")
         return PlanTable(step, batch_size or step.capacity)
 
@@ -693,7 +706,7 @@ class Trainer(Criteria):
         and returns the time of each operation with its share of the machine's ceiling, measured in the same call."""
         from fastnn.training.inspection import Profile, measure_ceiling
 
-        self._check_mode(mode, "profile")
+        self._check_view(mode, batch_size, "profile")
         step = self._any_step(mode, batch_size, "profile")
         samples = batch_size or step.capacity
         kept = self._everything()
@@ -720,9 +733,11 @@ class Trainer(Criteria):
         return Profile(step, samples, best, measure_ceiling(step.dtype))
 
     @staticmethod
-    def _check_mode(mode, where):
+    def _check_view(mode, batch_size, where):
         if mode not in ("train", "test", "predict"):
             raise ValueError(f"{where}: mode must be 'train', 'test' or 'predict', got {mode!r}")
+        if batch_size is not None and (not isinstance(batch_size, (int, np.integer)) or batch_size < 1):
+            raise ValueError(f"{where}: batch_size must be a whole number of samples from 1 on, got {batch_size!r}")
 
     def _everything(self):
         """All arrays that a step changes, with copies of their values."""
@@ -735,6 +750,15 @@ class Trainer(Criteria):
         for m in self.metrics:
             arrays += [v.value for v in m.variables]
         return [(a, a.copy()) for a in arrays]
+
+
+def _metric_names(given):
+    """The names among compile's metrics: in lists, in dicts by output, but not in configs."""
+    if isinstance(given, dict):
+        given = [] if "class_name" in given else list(given.values())
+    if isinstance(given, (list, tuple)):
+        return [name for part in given for name in _metric_names(part)]
+    return [given] if isinstance(given, str) else []
 
 
 def _fewest_ids(nodes, tensor):
