@@ -41,6 +41,7 @@ enum {
     GEMM_TALL = 256,                    /* rows that are worth a copy of all of B in each thread */
     GEMM_PACK_ROWS = FN_VBYTES == 64 ? 192 : 48, /* B is copied for more rows than this */
     GEMM_PAGE = 4096 / sizeof(real),
+    GEMM_KEPT = 3 * GEMM_K * GEMM_COLUMNS * VL / 2, /* elements of B that stay in the second-level cache beside A and C */
     GEMM_FAR = 1000000 / sizeof(real),  /* more elements of C than a core's own caches hold */
     GEMM_PACK_AHEAD = 8 * VL,           /* elements of a copy that are made ready for writing before their turn */
     GEMM_STREAMS = 8,                   /* rows of B read side by side by one row of A */
@@ -499,11 +500,11 @@ static inline void gemm_ask_rows(const real *a, int64_t lda, int64_t n, int64_t 
 }
 
 /* Whether B is copied panel by panel: to transpose it, or for many rows of A. Panels of wide vectors are read as fast
- * where they lie, unless each row is on a page of its own. */
-static inline int gemm_packs_b(const gemm *p, int64_t rows, int64_t vectors)
+ * where they lie, unless nearly each row is on a page of its own, or their columns are too many bytes to stay near. */
+static inline int gemm_packs_b(const gemm *p, int64_t rows, int64_t columns)
 {
-    return p->b_transposed ||
-           (rows > GEMM_PACK_ROWS && vectors > GEMM_PANEL && (FN_VBYTES < 64 || p->ldb >= GEMM_PAGE));
+    const int apart = FN_VBYTES < 64 || p->ldb >= GEMM_PAGE * 7 / 8 || p->k * columns > 2 * GEMM_KEPT;
+    return p->b_transposed || (rows > GEMM_PACK_ROWS && columns > GEMM_PANEL * VL && apart);
 }
 
 /* Whether a k-major A is copied, for several panels of B. Wide ones ask for little of A, so that only rows whole pages
@@ -545,9 +546,10 @@ static void gemm_block(const gemm *p, int64_t r0, int64_t r1, int64_t v0, int64_
         return;
     }
     const int gated = gemm_gated(p), plain = gated || gemm_plain(p), beside = p->s && !gated;
-    const int pack_b = gemm_packs_b(p, rows, vectors), pack_a = gemm_packs_a(p, vectors);
+    const int pack_b = gemm_packs_b(p, rows, c1 - c0), pack_a = gemm_packs_a(p, vectors);
     const int wide = !pack_b && rows <= GEMM_WIDE_ROWS;
-    if (!pack_b && !p->k_major && p->k > GEMM_K && rows > GEMM_ROWS) { /* rows are done with, one lot after the other */
+    if (!pack_b && !p->k_major && p->k > GEMM_K && rows > GEMM_ROWS && p->k * (c1 - c0) <= GEMM_KEPT) {
+        /* B stays in the second-level cache: some rows of A after the other meet all of it, and are read once */
         for (int64_t at = r0; at < r1; at += GEMM_ROWS)
             gemm_block(p, at, gemm_min(at + GEMM_ROWS, r1), v0, v1, scratch);
         return;
