@@ -142,11 +142,11 @@ def libxsmm_peer(path, dtype):
         kernel = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(address)
         operands = (ctypes.c_void_p * 22)()  # libxsmm_gemm_param: 4 of the operation, 6 of each of a, b, c
         operands[4], operands[10], operands[16] = b.ctypes.data, a.ctypes.data, c.ctypes.data
-        kernel(ctypes.addressof(operands))
+        pointer = ctypes.addressof(operands)
+        kernel(pointer)
         if not np.allclose(c, (a.T if form == TN else a) @ (b.T if form == NT else b), rtol=1e-3, atol=1e-2):
             sys.exit(f"libxsmm's product of {a.shape} and {b.shape} ({form}) is wrong")
-        pointer = ctypes.addressof(operands)
-        return lambda: kernel(pointer) if operands else None
+        return lambda kept=operands: kernel(pointer)
 
     return make
 
