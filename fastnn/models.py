@@ -36,7 +36,7 @@ class Model(Trainer, Layer):
         """Makes a subclassed model's layers build themselves, by a trial run on tensors of this shape."""
 
     def _array_type(self):
-        return self._float_type()
+        return self._float_type(mixed=True)
 
     def _build_by_trial(self, specs):
         """Builds a model by calling it on symbolic inputs (one Spec, or a list of them)."""

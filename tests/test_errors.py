@@ -307,6 +307,15 @@ def test_a_model_without_weights_has_the_type_of_its_layers():
     assert y.dtype == np.float64 and y[0, 0] == 1.0
 
 
+def test_layers_of_two_types_serve_arrays_but_not_training():
+    model = Sequential([Dense(3, dtype="float64"), Dense(2, dtype="float32")])
+    for _ in range(2):  # the first call builds it
+        assert model(X).dtype == np.float32
+    model.compile("sgd", "mse")
+    with pytest.raises(TypeError, match="one dtype, got float32 and float64"):
+        model.fit(X, X[:, :2], verbose=0)
+
+
 def test_targets_of_one_column(model):
     a = model.evaluate(X, T, verbose=0)
     assert a == model.evaluate(X, T[:, None], verbose=0) == model.evaluate(X, T.astype(np.float32), verbose=0)

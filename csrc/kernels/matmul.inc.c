@@ -595,7 +595,7 @@ static void gemm_block(const gemm *p, int64_t r0, int64_t r1, int64_t v0, int64_
                 const int64_t column = c0 + v * VL, columns = gemm_min(nv * VL, c1 - column);
                 gemm_tile t = {.start = first && p->bias && p->s == NULL ? p->bias + column : NULL, .k = k, .lda = lda,
                                .ldc = p->ldc, .tail = columns - (nv - 1) * VL, .add = p->add || !first,
-                               .far = p->m * p->n > GEMM_FAR,
+                               .far = !beside && p->m * p->n > GEMM_FAR,
                                .floor = plain && last && p->activation == FN_ACT_RELU ? 0 : -(real)FN_INFINITY,
                                .slope = p->gradient == FN_ACT_LEAKY_RELU ? p->alpha : 0};
                 if (pack_b) {

@@ -107,9 +107,11 @@ class Trainer(Criteria):
         object.__setattr__(self, "_steps", {})
         object.__setattr__(self, "_calls_made", {})
 
-    def _float_type(self):
+    def _float_type(self, mixed=False):
+        """The float type of the weights, of the layers where there are none; with `mixed`, the model's own where there
+        are several, otherwise an error."""
         found = {v.dtype for v in self.weights if v.dtype in ("float32", "float64")}
-        if len(found) > 1:
+        if len(found) > 1 and not mixed:
             raise TypeError(f"model {self.name!r}: all layers must have one dtype, got {' and '.join(sorted(found))}")
         if not found:
             found = {layer.dtype for layer in self._flatten_layers() if not isinstance(layer, Trainer)}
