@@ -6,7 +6,7 @@
 Each net is trained from each seed (weights and order of the samples) at each precision that runs something of its own
 on this processor; the same seed means the same start and the same batches. Test accuracy in percent, mean and standard
 error over the seeds, and the mean difference from float32 on the same seed with its standard error. `--images`: only
-the first so many training images.
+the first so many training images. `--levels`: these beside float32, in place of all.
 """
 
 import argparse
@@ -23,6 +23,7 @@ parser.add_argument("--nets", nargs="+", choices=("mlp", "lenet5", "resnet20", "
 parser.add_argument("--seeds", type=int, default=10)
 parser.add_argument("--epochs", type=int, default=5)
 parser.add_argument("--images", type=int)
+parser.add_argument("--levels", nargs="+", choices=(*precision.PARTS, "mixed_bfloat16"))
 ARGS = parser.parse_args()
 
 
@@ -71,7 +72,8 @@ def spread(values):
     return f"{np.mean(values):.2f} ± {np.std(values, ddof=1) / np.sqrt(len(values)):.2f}"
 
 
-levels = ["highest"] + [level for level in precision.PARTS if precision.choose(level)[0]] + ["mixed_bfloat16"]
+levels = ARGS.levels or [*(level for level in precision.PARTS if precision.choose(level)[0]), "mixed_bfloat16"]
+levels = ["highest", *(level for level in levels if level != "highest")]
 print("\n".join(f"{level}: {precision.describe(level)}" for level in precision.PARTS), flush=True)
 print(f"\n| data | net | precision | test accuracy, % | difference | minutes |\n{'|---' * 6}|")
 for name in ARGS.data:

@@ -47,8 +47,8 @@ enum { FN_MAX_THREADS = 256 };
 typedef struct fn_plan fn_plan;
 
 /* Copies ops. chunk[j]: samples that go through the unit beginning at op j at a time (depth-first), 0: all;
- * NULL: 0 for all. */
-fn_status fn_plan_new(fn_plan **out, const fn_op *ops, int count, const int64_t *chunk);
+ * NULL: 0 for all. The first `once` ops make copies of weights (fn_makes_copies). */
+fn_status fn_plan_new(fn_plan **out, const fn_op *ops, int count, const int64_t *chunk, int once);
 void fn_plan_free(fn_plan *plan);                           /* NULL is fine */
 fn_op *fn_plan_op(fn_plan *plan, int index);                /* to rebind data before a run */
 

@@ -23,11 +23,12 @@ typedef struct {
 struct fn_plan {
     atomic_flag busy;
     int ops_count, units_count;
+    int once_ops, once_units; /* the first, which make copies of weights */
     fn_op *ops;
     unit *units;
 };
 
-fn_status fn_plan_new(fn_plan **out, const fn_op *ops, int count, const int64_t *chunk)
+fn_status fn_plan_new(fn_plan **out, const fn_op *ops, int count, const int64_t *chunk, int once)
 {
     *out = NULL;
     fn_plan *plan = calloc(1, sizeof *plan);
@@ -42,15 +43,18 @@ fn_status fn_plan_new(fn_plan **out, const fn_op *ops, int count, const int64_t 
     atomic_flag_clear(&plan->busy);
     memcpy(plan->ops, ops, (size_t)count * sizeof *ops);
     plan->ops_count = count;
+    plan->once_ops = once;
     for (int j = 0; j < count; j++) {
         const int rows = ops[j].split == FN_SPLIT_ROWS && ops[j].batched;
         const int64_t size = chunk ? chunk[j] : 0;
         unit *u = plan->units_count ? &plan->units[plan->units_count - 1] : NULL;
-        if (u == NULL || !rows || !u->rows || u->chunk != size) {
+        if (u == NULL || !rows || !u->rows || u->chunk != size || j == once) {
             u = &plan->units[plan->units_count++];
             *u = (unit){.first = j, .rows = rows, .chunk = size};
         }
         u->last = j + 1;
+        if (j < once)
+            plan->once_units = plan->units_count;
         *(ops[j].batched ? &u->per_sample : &u->fixed) += ops[j].cost;
     }
     *out = plan;
@@ -134,6 +138,8 @@ static fn_step make_step(const fn_run *run, int64_t number)
         .hyper = run->hyper ? run->hyper + number * run->width : NULL,
         .order = run->order ? run->order + at : NULL,
         .first = at,
+        .before = number,
+        .after = (left - 1) / run->batch,
     };
 }
 
@@ -154,10 +160,11 @@ static void run_member(void *context, fn_team *team, int t, int n)
     for (int64_t number = 0; number < steps; number++) {
         const fn_step step = make_step(run, number);
         int alone = 1; /* what went before ran on thread 0 alone */
-        for (int k = 0; k < plan->units_count; k++) {
+        const int first = fn_makes_copies(&step) ? 0 : plan->once_units;
+        for (int k = first; k < plan->units_count; k++) {
             const unit *u = &plan->units[k];
             const int m = n == 1 ? 1 : threads_worth(u->fixed + u->per_sample * (double)step.rows, n);
-            if (!(alone && m == 1) && k > 0)
+            if (!(alone && m == 1) && k > first)
                 fn_team_barrier(team);
             alone = m == 1;
             if (t < m)
@@ -192,7 +199,7 @@ static void run_timed(void *context, fn_team *team, int t, int n)
     }
     for (int64_t number = 0; number < steps; number++) {
         const fn_step step = make_step(run, number);
-        for (int k = 0; k < plan->ops_count; k++) {
+        for (int k = fn_makes_copies(&step) ? 0 : plan->once_ops; k < plan->ops_count; k++) {
             const fn_op *op = &plan->ops[k];
             const double start = now();
             op->kernel->run(op, &step, 0, op->kernel->tasks(op, &step), scratch);

@@ -73,7 +73,7 @@ cdef extern from "fastnn.h" nogil:
     int64_t fn_first_not_finite(const void *data, int float64, int64_t n) noexcept
     int fn_get_threads() noexcept
     void fn_set_threads(int n) noexcept
-    fn_status fn_plan_new(fn_plan **out, const fn_op *ops, int count, const int64_t *chunk) noexcept
+    fn_status fn_plan_new(fn_plan **out, const fn_op *ops, int count, const int64_t *chunk, int once) noexcept
     void fn_plan_free(fn_plan *plan) noexcept
     fn_op *fn_plan_op(fn_plan *plan, int index) noexcept
     fn_status fn_plan_run(fn_plan *plan, const fn_run *run, int64_t *done) noexcept
@@ -381,14 +381,15 @@ def overlap(cnp.ndarray x, cnp.ndarray y):
 @cython.final
 cdef class Plan:
     """A bound list of operations. `ops` holds tuples (kernel, operands, ints, reals, batched, cost, split, chunk);
-    `keep` is whatever owns the memory they point to."""
+    `keep` is whatever owns the memory they point to, `once` the number of operations at the beginning that make
+    copies of weights (see fastnn.compiler.packed)."""
 
     cdef fn_plan *plan
     cdef bint claimed
     cdef readonly int count
     cdef readonly object keep
 
-    def __cinit__(self, bint float64, ops, keep):
+    def __cinit__(self, bint float64, ops, keep, int once=0):
         cdef Py_ssize_t j, n = len(ops)
         self.keep = keep
         self.count = <int>n
@@ -402,7 +403,7 @@ cdef class Plan:
             kernel, operands, ints, reals, batched, cost, split, samples = ops[j]
             _fill(&records[j], float64, KERNELS[kernel], tuple(operands), tuple(ints), tuple(reals), batched, cost, split)
             chunk[j] = samples
-        if fn_plan_new(&self.plan, records, <int>n, chunk) != FN_OK:
+        if fn_plan_new(&self.plan, records, <int>n, chunk, once) != FN_OK:
             raise MemoryError("no memory for a plan")
 
     def __dealloc__(self):

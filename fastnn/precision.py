@@ -87,6 +87,12 @@ def put(kernel, ints, parts, tiled, half=0):
     return (*ints, *[0] * (_SLOTS[kernel][0] - len(ints)), parts, int(tiled), half) if parts else ints
 
 
+def stores_half(kernel, ints, operand):
+    """Whether this operand of a product is stored as bfloat16."""
+    at = _SLOTS[kernel][0] + 2
+    return any(j == operand and len(ints) > at and ints[at] & bit for bit, j in _HALF)
+
+
 def of(kernel, ints):
     """(parts, on tiles) that a record's parameters ask for."""
     at = _SLOTS[kernel][0] if kernel in _SLOTS else 0

@@ -304,7 +304,7 @@ static void winograd_sum_product(const conv *c, const winograd *w, real *m, cons
         const int64_t lda = gemm_up(tiles, 2 * VL) * VL;
         real *b = pairs + c->ci * lda;
         gemm_pack_rows_transposed(pairs, lda, v, 0, w->ld_in, tiles, c->ci, 0, 0);
-        gemm_pack_pairs(b, d, 0, w->ld_out, tiles, w->ld_out, 0, 0);
+        gemm_pack_pairs(b, w->ld_out, d, 0, w->ld_out, tiles, w->ld_out, 0, 0);
         winograd_pairs(m, w->ld_out, pairs, lda, b, w->ld_out, c->ci, gemm_up(tiles, 2), add);
         return;
     }

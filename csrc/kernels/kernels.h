@@ -33,6 +33,7 @@ typedef struct fn_step {
     const double *hyper; /* this step's row of the optimizer's table (learning rate, corrections ...) */
     const int64_t *order; /* source row of each sample, or NULL: first, first + 1, ... */
     int64_t first;       /* source row of the first sample when order is NULL */
+    int64_t before, after; /* steps of its run that were made, and that are still asked for */
 } fn_step;
 
 typedef struct fn_op fn_op;
@@ -85,6 +86,11 @@ static inline int64_t fn_one_task(const fn_op *op, const fn_step *step)
     (void)op; (void)step;
     return 1;
 }
+
+/* Copies of weights, in the order that products want, are made in the first of several steps and kept up to date by
+ * what updates the weights. A step alone has none: anything may change the weights before the next run. */
+static inline int fn_makes_copies(const fn_step *step) { return step->before == 0 && step->after > 0; }
+static inline int fn_has_copies(const fn_step *step) { return step->before + step->after > 0; }
 
 /* Reductions cut their rows into blocks of this size whatever the number of threads. */
 enum { FN_REDUCE_ROWS = 1024 };

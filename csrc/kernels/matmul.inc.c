@@ -7,6 +7,7 @@
  *   p  C, A, B, bias[n] or NULL, Z[m,n] or NULL: written with the value before the activation,
  *      S[m,n] or NULL: operand of the activation's gradient, column sums d[n] or NULL (tn only).
  *      Z and S have C's leading dimension. C overlaps no operand but Z, which it may be.
+ *      [7] a copy of B made by pack_weights for this product's [18] and [19], or NULL (one product, B as float32)
  *   i  [0] m (nn, nt) or k (tn): the rows of A, those of one sample when batched   [1] n   [2] k (nn, nt) or m (tn)
  *      [3] lda  [4] ldb  [5] ldc   [6] add to C (0: C is not read)   [7] activation   [8] gradient of activation, of S
  *      [9] add to the column sums
@@ -70,6 +71,7 @@ struct gemm {
     /* of products of parts: */
     gemm_fetch *fetch; /* NULL, or what copies A where it does not lie as a matrix; knows `from` */
     const void *from;
+    const real *packed; /* NULL, or all of B as pairs, see gemm_packed_at */
     int64_t across, down, c_row, c_image; /* rows of C are pixels of images of down x across, in rows c_row and images
                                            * c_image apart; 0: they are all ldc apart */
 };
@@ -648,9 +650,9 @@ typedef struct {
 
 static inline int64_t gemm_vectors(const gemm *p) { return gemm_up(p->n, VL); }
 
-static gemm_grid gemm_make_grid(const gemm *p, const fn_op *op)
+static gemm_grid gemm_make_grid(const gemm *p, int64_t products)
 {
-    gemm_grid g = {1, 1, op->i[10] > 1 ? op->i[10] : 1};
+    gemm_grid g = {1, 1, products > 1 ? products : 1};
     if (p->m > GEMM_TASK_ROWS)
         g.row_tasks = gemm_up(p->m, GEMM_TASK_ROWS);
     const int whole = p->parts == 0 && p->m >= GEMM_TALL && p->n * p->k <= GEMM_K * GEMM_COLUMNS * VL / 2;
@@ -662,9 +664,9 @@ static gemm_grid gemm_make_grid(const gemm *p, const fn_op *op)
 /* Vectors of columns [*v0, *v1) of column block j. */
 static inline void gemm_column_block(const gemm *p, const gemm_grid *g, int64_t j, int64_t *v0, int64_t *v1)
 {
-    const int64_t vectors = gemm_vectors(p);
-    *v0 = vectors * j / g->column_blocks;
-    *v1 = vectors * (j + 1) / g->column_blocks;
+    const int64_t vectors = gemm_vectors(p), odd = p->tiled; /* tiles stand two by two */
+    *v0 = (vectors * j / g->column_blocks + odd) & ~odd;
+    *v1 = gemm_min(vectors, (vectors * (j + 1) / g->column_blocks + odd) & ~odd);
 }
 
 enum { GEMM_NN, GEMM_NT, GEMM_TN };
@@ -679,6 +681,7 @@ static inline gemm gemm_of(const fn_op *op, const fn_step *step, int form)
         .lda = op->i[3], .ldb = op->i[4], .ldc = op->i[5], .k_major = form == GEMM_TN,
         .b_transposed = form == GEMM_NT, .add = op->i[6] != 0, .activation = (int)op->i[7],
         .gradient = (int)op->i[8], .add_sums = op->i[9] != 0, .parts = (int)op->i[18], .tiled = op->i[19] != 0,
+        .packed = fn_has_copies(step) ? op->p[7] : NULL,
         .half = (int)op->i[20], .alpha = (real)op->f[0],
     };
 }
@@ -690,7 +693,7 @@ static int64_t gemm_tasks(const fn_op *op, const fn_step *step, int form)
     if (op->split == FN_SPLIT_ROWS)
         return fn_row_tasks(op, step);
     const gemm p = gemm_of(op, step, form);
-    const gemm_grid g = gemm_make_grid(&p, op);
+    const gemm_grid g = gemm_make_grid(&p, op->i[10]);
     return g.products * g.column_blocks * g.row_tasks;
 }
 
@@ -725,7 +728,7 @@ static void gemm_run(const fn_op *op, const fn_step *step, int64_t lo, int64_t h
     gemm p = gemm_of(op, step, form);
     if (p.m < 1 || p.n < 1)
         return;
-    const gemm_grid g = gemm_make_grid(&p, op);
+    const gemm_grid g = gemm_make_grid(&p, op->i[10]);
     const int64_t tasks = g.column_blocks * g.row_tasks;
     if (tasks == 1 && g.products == 1 && !op->i[14] && op->split != FN_SPLIT_ROWS) {
         gemm_block(&p, 0, p.m, 0, gemm_vectors(&p), scratch);

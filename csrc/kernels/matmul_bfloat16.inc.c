@@ -21,6 +21,7 @@
 enum {
     GEMM_PAIRS_K = 2 * GEMM_K, /* terms in one chain: as many bytes as GEMM_K of float32; a half for each of two parts */
     GEMM_PAIRS_K_3 = 128,      /* of three: fresh sums as often as that are what makes them better than float32 */
+    GEMM_TILED = 2 * TILE_ROWS, /* C is made in squares of this side: four tiles */
     GEMM_TILED_ROWS = 64,      /* rows of A copied at a time for tiles */
     GEMM_FETCHED = 8           /* rows of A fetched at a time: some stay in the first-level cache until they are copied */
 };
@@ -37,15 +38,15 @@ FN_INLINE vec gemm_part(vec x, int part)
     return x;
 }
 
-/* to[l][columns up to whole vectors] = pairs of b[2 l ldb + at ...] and the row after. */
-FN_INLINE void gemm_pack_pairs(real *restrict to, const real *restrict b, int64_t at, int64_t ldb, int64_t k,
-                               int64_t columns, int part, const int half)
+/* to[l ld + columns up to whole vectors] = pairs of b[2 l ldb + at ...] and the row after. */
+FN_INLINE void gemm_pack_pairs(real *restrict to, int64_t ld, const real *restrict b, int64_t at, int64_t ldb,
+                               int64_t k, int64_t columns, int part, const int half)
 {
-    for (int64_t l = 0; l < k; l += 2, at += 2 * ldb)
-        for (int64_t j = 0; j < columns; j += VL, to += VL) {
+    for (int64_t l = 0; l < k; l += 2, at += 2 * ldb, to += ld)
+        for (int64_t j = 0; j < columns; j += VL) {
             const int64_t n = gemm_min(VL, columns - j);
             const vec odd = l + 1 < k ? gemm_load(b, at + ldb + j, n, half) : (vec){};
-            vstore(to, vpairs_join(gemm_part(gemm_load(b, at + j, n, half), part), gemm_part(odd, part)));
+            vstore(to + j, vpairs_join(gemm_part(gemm_load(b, at + j, n, half), part), gemm_part(odd, part)));
         }
 }
 
@@ -56,11 +57,11 @@ FN_INLINE vec gemm_load_pairs(const real *x, int64_t at, int64_t k, int part, co
                         k > VL ? gemm_part(gemm_load(x, at + VL, gemm_min(VL, k - VL), half), part) : (vec){});
 }
 
-/* to[l][columns up to whole vectors] from B transposed: b[at + j ldb + l], float32. */
-static void gemm_pack_pairs_transposed(real *restrict to, const real *restrict b, int64_t at, int64_t ldb, int64_t k,
-                                       int64_t columns, int part)
+/* The same from B transposed: b[at + j ldb + l], float32. */
+static void gemm_pack_pairs_transposed(real *restrict to, int64_t ld, const real *restrict b, int64_t at, int64_t ldb,
+                                       int64_t k, int64_t columns, int part)
 {
-    const int64_t ld = gemm_up(columns, VL) * VL, pairs = gemm_up(k, 2);
+    const int64_t pairs = gemm_up(k, 2);
     for (int64_t j = 0; j < columns; j += VL, at += VL * ldb) {
         const int64_t have = gemm_min(VL, columns - j);
         for (int64_t l = 0; l < pairs; l += VL) {
@@ -157,15 +158,72 @@ __attribute__((noinline)) static void gemm_pack_a_parts(const gemm *p, real *to,
         gemm_pack_rows(to, p->a, at, p->lda, k, rows, part, 0);
 }
 
-__attribute__((noinline)) static void gemm_pack_b_parts(const gemm *p, real *to, int64_t column, int64_t columns,
-                                                        int64_t k0, int64_t k, int part)
+__attribute__((noinline)) static void gemm_pack_b_parts(const gemm *p, real *to, int64_t ld, int64_t column,
+                                                        int64_t columns, int64_t k0, int64_t k, int part)
 {
     if (p->b_transposed)
-        gemm_pack_pairs_transposed(to, p->b, column * p->ldb + k0, p->ldb, k, columns, part);
+        gemm_pack_pairs_transposed(to, ld, p->b, column * p->ldb + k0, p->ldb, k, columns, part);
     else if (p->half & GEMM_HALF_B)
-        gemm_pack_pairs(to, p->b, k0 * p->ldb + column, p->ldb, k, columns, 0, 1);
+        gemm_pack_pairs(to, ld, p->b, k0 * p->ldb + column, p->ldb, k, columns, 0, 1);
     else
-        gemm_pack_pairs(to, p->b, k0 * p->ldb + column, p->ldb, k, columns, part, 0);
+        gemm_pack_pairs(to, ld, p->b, k0 * p->ldb + column, p->ldb, k, columns, part, 0);
+}
+
+/* ---- a block of B: its panels one behind the other, of each its parts, of each a row for each pair of k ----
+ *
+ * Where the block begins in a copy of all of B (made by pack_weights, kept by gemm.packed) is a matter of sizes alone:
+ * the blocks of columns one behind the other, of each the blocks of k. On tiles there are zeros up to whole ones. */
+
+/* Pairs in k terms, or in the first k of more, which are then a whole number of blocks. */
+static inline int64_t gemm_pairs(const gemm *p, int64_t k)
+{
+    return p->tiled ? gemm_up(k, 2 * TILE_PAIRS) * TILE_PAIRS : gemm_up(k, 2);
+}
+
+static inline int64_t gemm_width(const gemm *p, int64_t columns)
+{
+    const int64_t vectors = gemm_up(columns, VL);
+    return (p->tiled ? gemm_up(vectors, 2) * 2 : vectors) * VL;
+}
+
+static inline int64_t gemm_packed_at(const gemm *p, int64_t c0, int64_t c1, int64_t k0)
+{
+    return p->parts * (c0 * gemm_pairs(p, p->k) + gemm_width(p, c1 - c0) * gemm_pairs(p, k0));
+}
+
+/* Puts what lies in columns [column, column + columns) and terms [term, term + terms) of B to its places in the block
+ * of columns [c0, c1) and terms [k0, k0 + k). They begin with whole vectors and pairs. */
+static void gemm_pack_part_of_block(const gemm *p, real *to, int64_t c0, int64_t c1, int64_t k0, int64_t k,
+                                    int64_t column, int64_t columns, int64_t term, int64_t terms)
+{
+    const int64_t vectors = gemm_up(c1 - c0, VL), pairs = gemm_pairs(p, k);
+    for (int64_t v = 0; v < vectors;) {
+        const int nv = p->tiled ? 2 : gemm_panel(vectors, v, 0);
+        const int64_t at = c0 + v * VL, ld = nv * VL;
+        const int64_t first = at > column ? at : column, end = gemm_min(gemm_min(at + ld, c1), column + columns);
+        if (first < end)
+            for (int part = 0; part < p->parts; part++)
+                gemm_pack_b_parts(p, to + (v * p->parts + part * nv) * VL * pairs + (term - k0) / 2 * ld + first - at,
+                                  ld, first, end - first, term, terms, part);
+        v += nv;
+    }
+}
+
+/* The block of columns [c0, c1) and terms [k0, k0 + k): where it is kept, or made in `scratch`. */
+static const real *gemm_packed_block(const gemm *p, real *scratch, int64_t c0, int64_t c1, int64_t k0, int64_t k)
+{
+    if (p->packed)
+        return p->packed + gemm_packed_at(p, c0, c1, k0);
+    if (p->tiled) { /* what the copy leaves: of whole tiles, terms beyond k and the second half of the last panel */
+        const int64_t pairs = gemm_pairs(p, k), have = gemm_up(k, 2), width = gemm_width(p, c1 - c0);
+        for (int64_t j = 0; have < pairs && j < width / GEMM_TILED * p->parts; j++)
+            memset(scratch + (j * pairs + have) * GEMM_TILED, 0, (size_t)((pairs - have) * GEMM_TILED) * sizeof(real));
+        if (gemm_up(c1 - c0, VL) % 2)
+            memset(scratch + (width - GEMM_TILED) * p->parts * pairs, 0,
+                   (size_t)(GEMM_TILED * p->parts * pairs) * sizeof(real));
+    }
+    gemm_pack_part_of_block(p, scratch, c0, c1, k0, k, c0, c1 - c0, k0, k);
+    return scratch;
 }
 
 /* Column sums of B's rows [k0, k0 + k), added to those of the rows before. */
@@ -197,11 +255,7 @@ static void gemm_rounded_block(const gemm *p, int64_t r0, int64_t r1, int64_t c0
     for (int64_t k0 = 0; k0 < p->k;) {
         const int64_t k = gemm_chain(p, p->k - k0), pairs = gemm_up(k, 2), lda = gemm_up(k, 2 * VL) * VL;
         const int first = k0 == 0, last = k0 + k >= p->k;
-        for (int64_t v = 0; v < vectors;) {
-            const int nv = gemm_panel(vectors, v, 0);
-            gemm_pack_b_parts(p, scratch + v * VL * pairs, c0 + v * VL, gemm_min(nv * VL, c1 - c0 - v * VL), k0, k, 0);
-            v += nv;
-        }
+        const real *b = gemm_packed_block(p, scratch, c0, c1, k0, k);
         if (p->sums && r0 == 0)
             gemm_sum_b(p, c0, c1, k0, k);
 
@@ -211,7 +265,7 @@ static void gemm_rounded_block(const gemm *p, int64_t r0, int64_t r1, int64_t c0
             for (int64_t v = 0; v < vectors;) {
                 const int nv = gemm_panel(vectors, v, 0), most = gemm_tile_rows[nv];
                 const int64_t column = c0 + v * VL, columns = gemm_min(nv * VL, c1 - column);
-                gemm_tile t = {.b = scratch + v * VL * pairs, .k = pairs, .lda = lda, .ldb = nv * VL,
+                gemm_tile t = {.b = b + v * VL * pairs, .k = pairs, .lda = lda, .ldb = nv * VL,
                                .start = first && !beside && p->bias ? p->bias + column : NULL,
                                .ldc = beside ? nv * VL : p->ldc, .tail = columns - (nv - 1) * VL,
                                .add = !beside && (p->add || !first), .whole = pairs,
@@ -235,8 +289,6 @@ static void gemm_rounded_block(const gemm *p, int64_t r0, int64_t r1, int64_t c0
 }
 
 /* ---- tiles ---- */
-
-enum { GEMM_TILED = 2 * TILE_ROWS }; /* C is made in squares of this side: four tiles */
 
 /* product[32][32] = A B of one block of k: A's rows are lda pairs apart, B has a row of 32 pairs for each pair of k (a
  * multiple of 16 in all); their parts are next_a and next_b apart. Only 16 rows unless `tall`. */
@@ -327,23 +379,10 @@ static void gemm_tiled_block(const gemm *p, int64_t r0, int64_t r1, int64_t c0, 
 
     tiles_begin();
     for (int64_t k0 = 0; k0 < p->k;) {
-        const int64_t k = gemm_chain(p, p->k - k0), pairs = gemm_up(k, 2 * TILE_PAIRS) * TILE_PAIRS;
+        const int64_t k = gemm_chain(p, p->k - k0), pairs = gemm_pairs(p, k);
         const int64_t next_a = GEMM_TILED_ROWS * pairs, next_b = GEMM_TILED * pairs;
         const int first = k0 == 0, last = k0 + k >= p->k;
-        for (int64_t c = c0; c < c1; c += GEMM_TILED) {
-            real *to = scratch + (c - c0) * pairs * parts;
-            const int64_t columns = gemm_min(GEMM_TILED, c1 - c), have = gemm_up(k, 2) * GEMM_TILED;
-            for (int part = 0; part < parts; part++, to += next_b) {
-                if (columns <= VL) { /* half a panel: its rows are as far apart as ever */
-                    memset(to, 0, (size_t)next_b * sizeof(real));
-                    for (int64_t l = 0; l < k; l += 2)
-                        gemm_pack_b_parts(p, to + l / 2 * GEMM_TILED, c, columns, k0 + l, gemm_min(2, k - l), part);
-                } else {
-                    gemm_pack_b_parts(p, to, c, columns, k0, k, part);
-                    memset(to + have, 0, (size_t)(next_b - have) * sizeof(real));
-                }
-            }
-        }
+        const real *b = gemm_packed_block(p, scratch, c0, c1, k0, k);
         if (p->sums && r0 == 0)
             gemm_sum_b(p, c0, c1, k0, k);
 
@@ -356,7 +395,7 @@ static void gemm_tiled_block(const gemm *p, int64_t r0, int64_t r1, int64_t c0, 
                 for (int64_t r = at; r < end; r += GEMM_TILED) {
                     const int64_t rows = gemm_min(GEMM_TILED, end - r);
                     gemm_tiled_square(product, packed_a + (r - at) * pairs, pairs, next_a,
-                                      scratch + (c - c0) * pairs * parts, next_b, pairs, parts, rows > TILE_ROWS);
+                                      b + (c - c0) * pairs * parts, next_b, pairs, parts, rows > TILE_ROWS);
                     if (parts > 1 && !gemm_all_finite(product, rows, columns))
                         gemm_redo(p, product, r, rows, c, columns, k0, k);
                     gemm_finish(p, r, rows, c, columns, product, GEMM_TILED, first, last);

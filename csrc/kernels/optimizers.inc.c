@@ -3,15 +3,18 @@
  * Operands of every update:
  *   p: 0 parameters, 1 gradient (read only), 2.. slots (see each kernel), all distinct;
  *      8 one double that multiplies the gradient (the factor of a clip by norm), or NULL
+ *      9, 10 where the new parameters are copied for products with them and with them transposed (see pack_weights), or
+ *        NULL; not after the last step of a run, for the next begins with copies of its own
  *   i: 0 elements, 1 flags (FN_UPDATE_*), 2 column of step->hyper that says 0 when this step makes no update
  *      (gradient accumulation), or 0: every step makes one
+ *      6 columns, 7 parts, 8 tiled, of the copies
  *   f: 0 learning-rate factor of the range, 1 weight decay, 2 constant that multiplies the gradient,
  *      3 clip value (0: none), 4.. constants of the method
  *   step->hyper: 0 learning rate, 1.. what changes per step; computed in float64 by fastnn.optimizers
  *
  * The gradient that a rule sees is g <- clip(g * f[2] * p[8], -f[3], f[3]). Weight decay is decoupled,
  * p <- p - lr wd p before the update, or with FN_UPDATE_L2 added to the gradient, g <- g + wd p.
- * Split: BLOCKS of FN_UPDATE_BLOCK elements; each element stands alone, so any split gives the same bits.
+ * Split: BLOCKS of FN_UPDATE_BLOCK elements, or of whole rows where there are copies; each element stands alone, so any split gives the same bits.
  * Elements with p = g = slots = 0 (the gaps of the store) stay 0: denominators are kept above 0.
  */
 
@@ -27,16 +30,24 @@ enum {
     FN_UPDATE_GENERAL = 32  /* set here: the gradient or the decay needs work before the rule */
 };
 
+static inline int update_copies(const fn_op *op) { return op->p[9] || op->p[10]; }
+
+static inline int64_t update_block(const fn_op *op)
+{
+    return update_copies(op) ? op->i[6] * weights_rows_at_once(op->i[6]) : FN_UPDATE_BLOCK;
+}
+
 static int64_t update_tasks(const fn_op *op, const fn_step *step)
 {
     (void)step;
-    return (op->i[0] + FN_UPDATE_BLOCK - 1) / FN_UPDATE_BLOCK;
+    return (op->i[0] + update_block(op) - 1) / update_block(op);
 }
 
 static inline void update_range(const fn_op *op, int64_t lo, int64_t hi, int64_t *begin, int64_t *end)
 {
-    *begin = lo * FN_UPDATE_BLOCK;
-    *end = hi * FN_UPDATE_BLOCK < op->i[0] ? hi * FN_UPDATE_BLOCK : op->i[0];
+    const int64_t block = update_block(op);
+    *begin = lo * block;
+    *end = hi * block < op->i[0] ? hi * block : op->i[0];
 }
 
 static inline int update_is_off(const double *hyper, int64_t column) { return column > 0 && hyper[column] == 0; }
@@ -150,15 +161,31 @@ FN_INLINE void update_run(const update *u, update_rule *rule, const int slots, c
     FN_INLINE void name(const update *u, vec g, vec *p, vec *s0, vec *s1, vec *s2, const int flags)
 #define UPDATE_UNUSED (void)u, (void)s0, (void)s1, (void)s2, (void)flags
 
-/* The kernel `name`: what follows sets the constants of its rule and runs it. */
+/* Copies the parameters [begin, end), whole rows, that were just made. */
+static void update_copy(const fn_op *op, int64_t begin, int64_t end)
+{
+    const int64_t columns = op->i[6];
+    const weights w = {op->p[0], op->i[0] / columns, columns, (int)op->i[7], op->i[8] != 0};
+    for (int transposed = 0; transposed < 2; transposed++)
+        if (op->p[9 + transposed])
+            weights_pack(&w, op->p[9 + transposed], transposed, begin / columns, end / columns);
+}
+
+/* The kernel `name`: what follows sets the constants of its rule and runs it. Where parameters are copied, block by
+ * block, while they are near. */
 #define UPDATE(name)                                                                              \
     FN_INLINE void name##_update(update *u, const fn_op *op, const fn_step *step);                \
     static void name(const fn_op *op, const fn_step *step, int64_t lo, int64_t hi, void *scratch) \
     {                                                                                             \
         (void)scratch;                                                                            \
         update u;                                                                                 \
-        if (update_start(&u, op, step, lo, hi))                                                   \
-            name##_update(&u, op, step);                                                          \
+        const int copies = update_copies(op) && step->after > 0;                                  \
+        for (int64_t at = lo; at < hi; at = copies ? at + 1 : hi)                                 \
+            if (update_start(&u, op, step, at, copies ? at + 1 : hi)) {                           \
+                name##_update(&u, op, step);                                                      \
+                if (copies)                                                                       \
+                    update_copy(op, u.begin, u.end);                                              \
+            }                                                                                     \
     }                                                                                             \
     FN_INLINE void name##_update(update *u, FN_UNUSED const fn_op *op, FN_UNUSED const fn_step *step)
 
@@ -776,8 +803,9 @@ FN_INLINE void update_rows(void (*update)(const fn_op *, const fn_step *, int64_
 {
     const int64_t n = fn_rows(op, step), columns = op->i[3];
     const int32_t *indices = op->p[7];
-    fn_op row = *op;
+    fn_op row = *op; /* without copies */
     row.i[0] = columns;
+    row.p[9] = row.p[10] = NULL;
     for (int64_t r = 0; r < n; r++) {
         if (indices[r] < 0 || indices[r] >= op->i[4])
             continue;

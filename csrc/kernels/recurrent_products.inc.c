@@ -101,7 +101,7 @@ static void rnn_pack_tiled(const rnn *p, const rnn_factor *f, real *to, int64_t 
             const int64_t at = rnn_column(f, v, width, w + e, &columns);
             for (int64_t l = 0; 2 * l < f->k; l++)
                 if (f->transposed)
-                    gemm_pack_pairs_transposed(to + l * ld + e * VL, f->u, at + 2 * l, f->ldu,
+                    gemm_pack_pairs_transposed(to + l * ld + e * VL, ld, f->u, at + 2 * l, f->ldu,
                                                gemm_min(2, f->k - 2 * l), columns, part);
                 else
                     vstore(to + l * ld + e * VL, rnn_load_pairs(f, at, columns, l, part));
@@ -123,7 +123,8 @@ static void rnn_pack(const rnn *p, const rnn_factor *f)
                 rnn_pack_tiled(p, f, to + w * VL * p->parts * gemm_up(f->k, 2 * VL) * VL, v, width, w, wide);
         } else if (p->parts && f->transposed) {
             at = rnn_column(f, v, width, 0, &columns);
-            gemm_pack_pairs_transposed(to, f->u, at, f->ldu, f->k, gemm_min(width * VL, f->units - v * VL), 0);
+            gemm_pack_pairs_transposed(to, width * VL, f->u, at, f->ldu, f->k,
+                                       gemm_min(width * VL, f->units - v * VL), 0);
         } else if (p->parts) {
             for (int64_t l = 0; 2 * l < f->k; l++)
                 for (int w = 0; w < wide; w++) {

@@ -15,6 +15,7 @@
 #include "augmentation.inc.c"
 #include "batching.inc.c"
 #include "matmul.inc.c"
+#include "weights.inc.c"
 #include "recurrent.inc.c"
 #include "convolution.inc.c"
 #include "pooling.inc.c"
@@ -36,6 +37,7 @@
     FN_AUGMENTATION_KERNELS(X)  \
     FN_BATCHING_KERNELS(X)      \
     FN_MATMUL_KERNELS(X)        \
+    FN_WEIGHTS_KERNELS(X)       \
     FN_RECURRENT_KERNELS(X)     \
     FN_CONVOLUTION_KERNELS(X)   \
     FN_POOLING_KERNELS(X)       \

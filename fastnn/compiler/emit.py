@@ -46,16 +46,19 @@ class Plan:
     """A compiled step: its records, the memory of its values, and the bound list that C runs.
 
     Args:
-        stages: what is done in order: a Program (its roots are kept to the end of the step), or a list of Records.
+        stages: what is done in order: a Program (its roots are kept to the end of the step), a list of Records, or a
+            function that gives such a list when the programs before it are lowered.
         capacity: the most samples a step can have.
         dtype: the float type.
         loads: input values, filled from the data of a run before anything else.
         homes: {value: array}: where results must be written (gradients).
         debug: no memory is shared between values, and all of it starts as NaN.
         matmul_precision: of the products (see `fastnn.precision`).
+        packed: PackedWeights that collects copies of the weights of the programs' products, or None.
     """
 
-    def __init__(self, stages, capacity, dtype, *, loads=(), homes=None, debug=False, matmul_precision="highest"):
+    def __init__(self, stages, capacity, dtype, *, loads=(), homes=None, debug=False, matmul_precision="highest",
+                 packed=None):  # fmt: skip
         self.capacity, self.dtype, self.matmul_precision = capacity, dtype, matmul_precision
         self.builder = builder = PlanBuilder()
         self.homes = {}
@@ -72,9 +75,14 @@ class Plan:
                 self._lower(stage)
                 self._settle({v: a for v, a in (homes or {}).items() if v in stage.roots})
                 self.roots += stage.roots
+                if packed is not None:
+                    packed.collect(builder, capacity)
             else:
-                builder.records.extend(stage)
-        self.records = builder.records
+                builder.records.extend(stage() if callable(stage) else stage)
+        first = packed.records(packed.copies) if packed is not None else []
+        self.once = len(first)  # records that make copies, in the first of several steps
+        self.loads = {value: j + self.once for value, j in self.loads.items()}
+        self.records = first + builder.records
         self._bind(debug)
 
     def _lower(self, program):
@@ -192,7 +200,7 @@ class Plan:
             (r.kernel, [address(v) for v in r.operands], r.ints, r.reals, r.batched, r.cost, r.split, r.chunk)
             for r in self.records
         ]
-        self.core = _core.Plan(self.dtype == "float64", bound, self.keep)
+        self.core = _core.Plan(self.dtype == "float64", bound, self.keep, self.once)
 
     def array(self, value, rows=None):
         """A view of a value's memory, valid after a step until the next (roots), for `rows` samples."""

@@ -31,6 +31,7 @@ class Range(NamedTuple):
     #: of the variable, for methods that look at its rows and columns or go by its name
     shape: tuple = ()
     path: str = ""
+    apart: bool = False  # has records of its own
 
 
 class Operand(NamedTuple):
@@ -310,8 +311,8 @@ class Optimizer:
         out, apart = [], self.clipnorm or self.by_variable
         for r in sorted((r for r in ranges if r.size > 0), key=lambda r: r.offset):
             last = out[-1] if out else None
-            near = last is not None and 0 <= r.offset - (last.offset + last.size) < 16 and not apart
-            if near and r[2:4] == last[2:4]:
+            near = last is not None and 0 <= r.offset - (last.offset + last.size) < 16
+            if near and not (apart or r.apart or last.apart) and r[2:4] == last[2:4]:
                 out[-1] = last._replace(size=r.offset + r.size - last.offset)
             else:
                 out.append(r)

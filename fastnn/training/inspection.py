@@ -42,6 +42,8 @@ def _bytes(record, rows):
     if record.kernel in ("load_batch", "store_batch"):  # one operand is the user's array
         value = next(o for o in record.operands if o is not None)
         return 2 * size(value.shape) * rows * ITEM[value.dtype]
+    if record.kernel == "pack_weights":
+        return sum(operand.nbytes for operand in record.operands)
     total = 0
     for operand in record.operands:
         if isinstance(operand, Value):

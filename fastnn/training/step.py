@@ -4,6 +4,7 @@ import numpy as np
 
 from fastnn import graph, ops
 from fastnn.compiler import Plan, Program, Record, differentiate, fuse, shrink
+from fastnn.compiler.packed import PackedWeights
 from fastnn.compiler.store import Store
 from fastnn.graph import Spec
 from fastnn.ops import core, nn
@@ -91,6 +92,7 @@ class Step:
         stages, homes = [program], {}
         #: variables that the step changes
         self.trained = [v for v, _ in gradients]
+        packed = PackedWeights(self.trained, [v for v, _ in assigned])
         first = len(roots) - len(gradients) - len(assigned)
         after = []
         for j, (v, t) in enumerate(assigned):
@@ -110,8 +112,10 @@ class Step:
                 else:
                     homes[value] = view
             stages.append(after)
-            stages.append(optimizer_state.records([v for v, _ in gradients], looked_up))
-            stages += self._constraints([v for v, _ in gradients])
+            fused = set()  # variables whose update writes their packed copies
+            stages.append(lambda: optimizer_state.records(self.trained, looked_up, packed, fused))
+            stages += self._constraints(self.trained)
+            stages.append(lambda: packed.records(v for v in self.trained if v not in fused))
         else:
             stages.append(after)
         self.outputs = []
@@ -122,7 +126,7 @@ class Step:
                 for v in self.outputs
             ])  # fmt: skip
         self.plan = Plan(stages, capacity, dtype, loads=loaded, homes=homes, debug=debug,
-                         matmul_precision=model.matmul_precision)  # fmt: skip
+                         matmul_precision=model.matmul_precision, packed=packed)  # fmt: skip
         self.core = self.plan.core
         self.store_at = len(self.plan.records) - len(self.outputs)
         self.version = graph.version()
@@ -200,14 +204,27 @@ class OptimizerState:
         self.gradients = core_zeros(store.size, store.dtype)
         self.buffers, self._scratch = {}, set()
 
-    def records(self, variables, looked_up=()):
-        """The records that update `variables`. `looked_up`: {variable: row numbers} of tables of which only these rows
-        are updated."""
+    def records(self, variables, looked_up, packed, fused):
+        """The records that update `variables`.
+
+        Args:
+            looked_up: {variable: row numbers} of tables of which only these rows are updated.
+            packed: `PackedWeights`: copies that are to be kept up to date.
+            fused: a set that variables are added to whose update writes their copies too.
+        """
         from fastnn.optimizers.optimizer import Range
 
         optimizer, store, looked_up = self.optimizer, self.store, dict(looked_up)
         ranges = [
-            Range(store.offsets[v], v.value.size, v.learning_rate_factor, optimizer.decays(v), v.shape, v.path)
+            Range(
+                store.offsets[v],
+                v.value.size,
+                v.learning_rate_factor,
+                optimizer.decays(v),
+                shape=v.shape,
+                path=v.path,
+                apart=v in packed.copies,
+            )
             for v in variables
         ]
         for role, buffer in optimizer.buffers(ranges).items():
@@ -231,6 +248,8 @@ class OptimizerState:
 
         whole = [r for r, v in zip(ranges, variables, strict=True) if v not in looked_up]
         out = [Record(r.kernel, arrays(r), r.ints, r.reals, r.cost, False, -1) for r in optimizer.program(whole)]
+        if not optimizer.use_ema or not optimizer.ema_overwrite_frequency:
+            fused |= self._fuse_copies(out, [v for v in variables if v not in looked_up], packed)
         for table, v in zip(ranges, variables, strict=True):
             if v in looked_up:
                 (r,), index = optimizer.program([table]), looked_up[v]
@@ -240,6 +259,17 @@ class OptimizerState:
                 out.append(Record(f"{r.kernel}_rows", operands, ints, r.reals, count * columns * 0.5,
                                   is_batched(index.shape), -1))  # fmt: skip
         return out
+
+    def _fuse_copies(self, records, variables, packed):
+        """Lets the last record that updates a variable write its copies; the variables for which one does."""
+        fused = set()
+        for v in variables:
+            at = self.store.view(self.store.array, v).ctypes.data
+            mine = [r for r in records if r.operands[0] is not None and r.operands[0].ctypes.data == at]
+            if v.constraint is None and mine and packed.written_by(mine[-1].kernel, v):
+                mine[-1].operands, mine[-1].ints = packed.write(v, mine[-1].operands, mine[-1].ints)
+                fused.add(v)
+        return fused
 
     def saved(self):
         """Roles of the arrays that belong to the state, with a view for each variable."""
