@@ -578,7 +578,9 @@ static void gemm_block(const gemm *p, int64_t r0, int64_t r1, int64_t v0, int64_
         if (p->sums && r0 == 0)
             gemm_column_sums(p->sums + c0, b, p->ldb, k, c1 - c0, p->add_sums || !first);
 
-        const int64_t block_rows = p->k <= GEMM_SHORT ? GEMM_ROWS / 4 : GEMM_ROWS;
+        /* of one panel all rows, for nothing is used again, unless what follows wants them near */
+        const int64_t block_rows = gemm_panel(vectors, 0, wide) == vectors && plain && !beside ? r1 - r0
+                                   : p->k <= GEMM_SHORT ? GEMM_ROWS / 4 : GEMM_ROWS;
         for (int64_t at = r0; at < r1; at += block_rows) {
             const int64_t end = gemm_min(at + block_rows, r1);
             const real *a = p->k_major ? p->a + k0 * p->lda + at : p->a + at * p->lda + k0;
@@ -617,13 +619,17 @@ static void gemm_block(const gemm *p, int64_t r0, int64_t r1, int64_t v0, int64_
                 }
                 const int most = gemm_tile_rows[nv];
                 for (int64_t r = at; r < end;) {
-                    const int64_t n = end - r <= most ? end - r : gemm_up(end - r, gemm_up(end - r, most));
+                    int64_t n = gemm_tiles_below(end - r, most, &t.below);
+                    if (beside || ahead_rows > 0) /* something follows each tile */
+                        t.below = 1;
                     t.a = p->k_major ? a + (r - at) : a + (r - at) * lda;
                     /* of a k-major A some rows on, otherwise the rows of the next tile */
-                    t.ahead = v > 0 || pack_a ? 0 : p->k_major ? GEMM_AHEAD * lda : p->m - r > n ? n * lda : 0;
+                    t.ahead = v > 0 || pack_a ? 0 : (p->k_major ? GEMM_AHEAD : n) * lda;
+                    t.last_ahead = p->k_major || p->m - r > n * t.below ? t.ahead : 0;
                     t.c = beside ? product : p->c + r * p->ldc + column;
                     t.gate = gated ? p->s + r * p->ldc + column : NULL;
                     gemm_tiles[p->k_major][nv][n](&t);
+                    n *= t.below;
                     if (ahead_rows > 0) {
                         made += n * nv;
                         const int64_t due = k * made / ((end - at) * vectors);

@@ -272,11 +272,14 @@ static void gemm_rounded_block(const gemm *p, int64_t r0, int64_t r1, int64_t c0
                                .floor = plain && last && !beside && p->activation == FN_ACT_RELU ? 0 : -(real)FN_INFINITY,
                                .slope = p->gradient == FN_ACT_LEAKY_RELU ? p->alpha : 0};
                 for (int64_t r = at; r < end;) {
-                    const int64_t n = end - r <= most ? end - r : gemm_up(end - r, gemm_up(end - r, most));
+                    int64_t n = gemm_tiles_below(end - r, most, &t.below);
+                    if (beside) /* something follows each tile */
+                        t.below = 1;
                     t.a = packed_a + (r - at) * lda;
                     t.c = beside ? product : p->c + r * p->ldc + column;
                     t.gate = gated ? p->s + r * p->ldc + column : NULL;
                     gemm_pair_tiles[nv][n](&t);
+                    n *= t.below;
                     if (beside || (!plain && last))
                         gemm_finish(p, r, n, column, columns, beside ? product : NULL, nv * VL, first, last);
                     r += n;

@@ -11,11 +11,12 @@
  * rows ld_start apart: a bias (ld_start 0), or C itself, which continues its chains.
  * The last vector has `tail` columns, and may be read whole in the first `whole` rows of B.
  * What other memory is slow to give is asked for in step with the products: the elements of A that lie `ahead` elements
- * on from those in use (0: none), and C where it is `far`. */
+ * on from those in use (0: none), and C where it is `far`.
+ * `below` tiles (0 is 1) are made one below the other by one call; `ahead` is of all but the last, that has last_ahead. */
 typedef struct {
     const real *a, *b, *start, *gate;
     real *c;
-    int64_t k, lda, ldb, ldc, ld_start, tail, whole, ahead;
+    int64_t k, lda, ldb, ldc, ld_start, tail, whole, below, ahead, last_ahead;
     int add, far, same_start; /* same_start: of dot tiles: one start for all columns */
     real floor, slope;
 } gemm_tile;
@@ -24,8 +25,18 @@ typedef void gemm_tile_fn(const gemm_tile *t);
 
 enum { GEMM_TILE_VECS = 32 }; /* at least the vectors of any tile */
 
-/* With `pairs`, elements of A and B are pairs of bfloat16 and k counts pairs; C, start and gate are as ever. */
-FN_INLINE void gemm_tile_body(const int R, const int NV, const int k_major, const int pairs, const gemm_tile *t)
+/* A tile's rows where `left` are to be cut evenly into tiles of at most `most`; *below: how many tiles have as many. */
+static inline int64_t gemm_tiles_below(int64_t left, int64_t most, int64_t *below)
+{
+    const int64_t tiles = (left + most - 1) / most, rows = (left + tiles - 1) / tiles;
+    *below = left - tiles * (rows - 1);
+    return rows;
+}
+
+/* Tile `number` of those below each other. With `pairs`, elements of A and B are pairs of bfloat16 and k counts pairs;
+ * C, start and gate are as ever. */
+FN_INLINE void gemm_tile_body(const int R, const int NV, const int k_major, const int pairs, const gemm_tile *t,
+                              int64_t number)
 {
 #ifdef FN_PAIRS
 #define GEMM_MULTIPLY(sum, s, x) (sum) = pairs ? vpairs_dot(sum, x, s) : (sum) + (s) * (x)
@@ -33,9 +44,11 @@ FN_INLINE void gemm_tile_body(const int R, const int NV, const int k_major, cons
 #define GEMM_MULTIPLY(sum, s, x) (sum) += (s) * (x)
     (void)pairs;
 #endif
-    const real *a = t->a, *b = t->b;
-    const int64_t lda = t->lda, ldb = t->ldb, tail = t->tail, ahead = t->ahead;
+    const int64_t lda = t->lda, ldb = t->ldb, ldc = t->ldc, tail = t->tail, row = number * R;
     const int64_t step_a = k_major ? lda : 1, row_a = k_major ? 1 : lda;
+    const int64_t ahead = number + 1 < t->below ? t->ahead : t->last_ahead;
+    const real *a = t->a + row * row_a, *b = t->b;
+    real *c = t->c + row * ldc;
     vec acc[GEMM_TILE_VECS];
 
     if (t->far) {
@@ -43,14 +56,14 @@ FN_INLINE void gemm_tile_body(const int R, const int NV, const int k_major, cons
         for (int r = 0; r < R; r++)
 #pragma GCC unroll 8
             for (int v = 0; v < NV; v++)
-                __builtin_prefetch(t->c + r * t->ldc + v * VL, 1);
+                __builtin_prefetch(c + r * ldc + v * VL, 1);
     }
     if (t->start == NULL) {
 #pragma GCC unroll 32
         for (int j = 0; j < R * NV; j++)
             acc[j] = (vec){};
     } else {
-        const real *start = t->start;
+        const real *start = t->start + row * t->ld_start;
 #pragma GCC unroll 16
         for (int r = 0; r < R; r++, start += t->ld_start) {
 #pragma GCC unroll 8
@@ -110,9 +123,8 @@ FN_INLINE void gemm_tile_body(const int R, const int NV, const int k_major, cons
     }
 #endif
     /* one thing at a time: what a product does without is passed over */
-    const int64_t ldc = t->ldc;
     if (t->gate) {
-        const real *gate = t->gate;
+        const real *gate = t->gate + row * ldc;
         const vec zero = {}, one = vset1(1), slope = vset1(t->slope);
 #pragma GCC unroll 16
         for (int r = 0; r < R; r++, gate += ldc)
@@ -122,7 +134,6 @@ FN_INLINE void gemm_tile_body(const int R, const int NV, const int k_major, cons
                 acc[r * NV + v] *= vselect(s > zero, one, slope);
             }
     }
-    real *c = t->c;
     if (t->add) {
 #pragma GCC unroll 16
         for (int r = 0; r < R; r++)
@@ -146,6 +157,14 @@ FN_INLINE void gemm_tile_body(const int R, const int NV, const int k_major, cons
                 vstore_n(c + v * VL, acc[r * NV + v], tail);
         }
     }
+}
+
+FN_INLINE void gemm_tiles_down(const int R, const int NV, const int k_major, const int pairs, const gemm_tile *t)
+{
+    int64_t number = 0;
+    do
+        gemm_tile_body(R, NV, k_major, pairs, t, number++);
+    while (number < t->below);
 }
 
 /* The tiles, by vectors across (NV) and rows. More rows use B's vectors more often, up to the number of registers;
@@ -173,8 +192,8 @@ enum { GEMM_PANEL = 2, GEMM_WIDE_ROWS = 1 };
 #define GEMM_TILES(X) GEMM_TILES_1(X) GEMM_TILES_2(X) GEMM_TILES_3(X) GEMM_TILES_4(X) GEMM_TILES_8(X)
 
 #define GEMM_DEFINE(R, NV)                                                                          \
-    static void gemm_rows_##R##x##NV(const gemm_tile *t) { gemm_tile_body(R, NV, 0, 0, t); }           \
-    static void gemm_kmajor_##R##x##NV(const gemm_tile *t) { gemm_tile_body(R, NV, 1, 0, t); }
+    static void gemm_rows_##R##x##NV(const gemm_tile *t) { gemm_tiles_down(R, NV, 0, 0, t); }           \
+    static void gemm_kmajor_##R##x##NV(const gemm_tile *t) { gemm_tiles_down(R, NV, 1, 0, t); }
 GEMM_TILES(GEMM_DEFINE)
 #undef GEMM_DEFINE
 #define GEMM_ROWS_ENTRY(R, NV) [NV][R] = gemm_rows_##R##x##NV,
@@ -186,7 +205,7 @@ static gemm_tile_fn *const gemm_tiles[2][9][17] = {{GEMM_TILES(GEMM_ROWS_ENTRY)}
 #ifdef FN_PAIRS
 #define GEMM_PAIR_TILES(X) GEMM_TILES_1(X) GEMM_TILES_2(X) GEMM_TILES_3(X) GEMM_TILES_4(X)
 #define GEMM_DEFINE(R, NV) \
-    static void gemm_pairs_##R##x##NV(const gemm_tile *t) { gemm_tile_body(R, NV, 0, 1, t); }
+    static void gemm_pairs_##R##x##NV(const gemm_tile *t) { gemm_tiles_down(R, NV, 0, 1, t); }
 GEMM_PAIR_TILES(GEMM_DEFINE)
 #undef GEMM_DEFINE
 #define GEMM_PAIRS_ENTRY(R, NV) [NV][R] = gemm_pairs_##R##x##NV,
