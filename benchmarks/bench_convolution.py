@@ -2,15 +2,14 @@
 
     python benchmarks/bench_convolution.py [--threads N] [--only TEXT] [--batch 32] [--passes fwd,gradin,gradw]
 
-fastnn and torch (channels last, and NCHW) take turns within each round; the best round of each counts. "ratio" is
-torch's better layout over ours: above 1 we are faster. Without torch only our figures are shown. `--algorithms` times
-each of our algorithms instead. GFLOP/s are those of the plain sums; Winograd's algorithm makes fewer multiplications,
-and may pass the peak.
+fastnn and torch (channels last, and NCHW) take turns, in another order each round; the best round of each counts.
+"ratio" is torch's better layout over ours: above 1 we are faster. Without torch only our figures are shown.
+`--algorithms` times each of our algorithms instead. GFLOP/s are those of the plain sums; Winograd's algorithm makes
+fewer multiplications, and may pass the peak.
 """
 
 import argparse
 import os
-import time
 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 parser.add_argument("--threads", type=int, default=1)
@@ -27,7 +26,7 @@ for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "
 import numpy as np  # noqa: E402
 
 from fastnn import _core  # noqa: E402
-from fastnn.benchmark import ceilings  # noqa: E402
+from fastnn.benchmark import ceilings, take_turns  # noqa: E402
 from fastnn.kernels import convolution as cv  # noqa: E402
 
 torch = None
@@ -61,20 +60,9 @@ LAYERS = [
 ]
 
 
-def interleaved(functions, seconds):
-    """Best seconds of a call of each function, called in turn."""
-    best = dict.fromkeys(functions, float("inf"))
-    for f in functions.values():
-        f()
-    end = time.perf_counter() + seconds
-    rounds = 0
-    while time.perf_counter() < end or rounds < 3:
-        for name, f in functions.items():
-            start = time.perf_counter()
-            f()
-            best[name] = min(best[name], time.perf_counter() - start)
-        rounds += 1
-    return best
+def best_of(functions):
+    """The least seconds of a call of each function."""
+    return {name: min(times) for name, times in take_turns(functions, rounds=3, seconds=ARGS.seconds).items()}
 
 
 def torch_calls(x, w, bias, dy, stride, padding, kind, layout):
@@ -122,14 +110,14 @@ def convolutions(peak):
                     except ValueError:
                         continue
                     calls[str(name)] = ours(kind, name)
-                best = interleaved(calls, ARGS.seconds)
+                best = best_of(calls)
                 print(f"{label:22}{kind:8}" + "".join(f"{n:>14}{flops / t / 1e9:7.1f}" for n, t in best.items()))
                 continue
             calls = {"fastnn": ours(kind)}
             if torch:
                 for layout in ("nhwc", "nchw"):
                     calls[layout] = torch_calls(x, w, bias, dy, stride, padding, kind, layout)
-            best = interleaved(calls, ARGS.seconds)
+            best = best_of(calls)
             rate = {n: flops / t / 1e9 for n, t in best.items()}
             line = f"{label:22}{kind:8}{rate['fastnn']:9.1f}{rate['fastnn'] * 1e9 / peak * 100:8.0f}"
             if torch:
@@ -189,7 +177,7 @@ def others(copy):
                     t = torch.from_numpy(x).permute(0, 3, 1, 2).contiguous(memory_format=form)
                     g = torch.from_numpy(dy if "pool" in name else x).permute(0, 3, 1, 2).contiguous(memory_format=form)
                     calls[layout] = torch_other(name, t, g, c)
-            best = interleaved(calls, ARGS.seconds)
+            best = best_of(calls)
             rate = {k: count / v / 1e9 for k, v in best.items()}
             line = f"{name + ' ' + str(shape):34}{rate['fastnn']:8.1f}{rate['fastnn'] * 1e9 / copy * 100:10.0f}"
             if torch:

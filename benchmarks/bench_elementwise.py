@@ -10,32 +10,18 @@ contestants are interleaved; the least time counts.
 """
 
 import argparse
-import time
 from functools import partial
 
 import numpy as np
 
 from fastnn import _core, kernels
+from fastnn.benchmark import take_turns
 from fastnn.kernels.elementwise import GRAD_FROM, PARAMETERS
 
 
-def least(functions, seconds=0.03, rounds=7):
-    """The least nanoseconds of each function, measured in turn."""
-    repeats = []
-    for f in functions:
-        start, n = time.perf_counter(), 0
-        while time.perf_counter() - start < seconds / 4:
-            f()
-            n += 1
-        repeats.append(max(1, 4 * n // rounds))
-    best = [float("inf")] * len(functions)
-    for _ in range(rounds):
-        for k, f in enumerate(functions):
-            start = time.perf_counter()
-            for _ in range(repeats[k]):
-                f()
-            best[k] = min(best[k], (time.perf_counter() - start) / repeats[k] * 1e9)
-    return best
+def least(functions):
+    """The least nanoseconds of a call of each function, measured in turn."""
+    return [1e9 * min(times) for times in take_turns(dict(enumerate(functions)), rounds=7, block=4e-3).values()]
 
 
 def kernel_alone(function):

@@ -7,32 +7,13 @@ Each call gives the loss of every row and the gradient of their mean. Interleave
 """
 
 import argparse
-import time
 
 import numpy as np
 
 from fastnn import _core
+from fastnn.benchmark import take_turns
 
 SHAPES = [(128, 10), (128, 100), (128, 1000), (1024, 10), (32, 30000)]
-
-
-def interleaved(functions, seconds=0.6):
-    """Best seconds of each function, called in turn."""
-    best, repeats = {}, {}
-    for label, f in functions.items():
-        f()
-        start = time.perf_counter()
-        f()
-        repeats[label] = max(1, int(2e-4 / max(time.perf_counter() - start, 1e-7)))
-        best[label] = float("inf")
-    end = time.perf_counter() + seconds
-    while time.perf_counter() < end:
-        for label, f in functions.items():
-            start = time.perf_counter()
-            for _ in range(repeats[label]):
-                f()
-            best[label] = min(best[label], (time.perf_counter() - start) / repeats[label])
-    return best
 
 
 def sparse_softmax_crossentropy(rows, cols):
@@ -125,7 +106,8 @@ def main():
     print(f"{_core.cpu()['name']}, {_core.isa()}, {args.threads} thread(s), float32; us a call")
     for name in args.only.split(","):
         for rows, cols in SHAPES:
-            best = interleaved(CASES[name](rows, cols))
+            times = take_turns(CASES[name](rows, cols), rounds=3, seconds=0.6, block=2e-4)
+            best = {label: min(found) for label, found in times.items()}
             parts = [f"{label} {seconds * 1e6:9.2f}" for label, seconds in best.items()]
             others = [s for label, s in best.items() if label not in ("fastnn", "numpy copy")]
             if others:

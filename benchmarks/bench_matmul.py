@@ -13,7 +13,6 @@ import ctypes
 import glob
 import os
 import sys
-import time
 
 
 def parse():
@@ -32,6 +31,7 @@ for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "
 import numpy as np  # noqa: E402
 
 from fastnn import _core  # noqa: E402
+from fastnn.benchmark import take_turns  # noqa: E402
 from fastnn.kernels.products import matmul  # noqa: E402
 
 NN, NT, TN = "NN", "NT", "TN"
@@ -151,23 +151,14 @@ def libxsmm_peer(path, dtype):
     return make
 
 
-def once(call, count):
-    start = time.perf_counter()
-    for _ in range(count):
-        call()
-    return (time.perf_counter() - start) / count
-
-
 def fma_ceiling(float64):
     """Operations a second of the hot multiply-add loop, on all threads."""
     width = _core.cpu()["vector_width"]["float64" if float64 else "float32"]
     chains = 24 if _core.isa() == "avx512" else 12
     rounds = 100_000
     sink = _core.empty((ARGS.threads * width,), np.float64 if float64 else np.float32)
-    best = min(
-        once(lambda: _core.run("measure_fma", float64, (sink,), (ARGS.threads, rounds), cost=1e9), 1) for _ in range(20)
-    )
-    return 2 * width * chains * rounds * ARGS.threads / best
+    loop = {"loop": lambda: _core.run("measure_fma", float64, (sink,), (ARGS.threads, rounds), cost=1e9)}
+    return 2 * width * chains * rounds * ARGS.threads / min(take_turns(loop, rounds=20, block=0)["loop"])
 
 
 def aligned(rng, shape, dtype):
@@ -185,7 +176,7 @@ def main():
     print(f"{_core.cpu()['name']}, {_core.isa()}, {dtype}, {ARGS.threads} thread(s), "
           f"ceiling {ceiling / 1e9:.1f} GFLOP/s; GFLOP/s of the best round")  # fmt: skip
     print(f"{'m,n,k (form)':>24} {'fastnn':>8} " + " ".join(f"{name:>8}" for name in calls) + f" {'ratio':>6} {'%':>5}")
-    seconds, rounds = (0.002, 9) if ARGS.quick else (0.004, 15)
+    block, rounds = (0.002, 9) if ARGS.quick else (0.004, 15)
     done = set()
     for m, n, k, form in shapes():
         label = f"{m},{n},{k} ({form})"
@@ -201,15 +192,8 @@ def main():
             ours = lambda a=a, b=b, c=c, nt=form == NT: matmul(a, b, c, transpose_a=not nt, transpose_b=nt)  # noqa: E731
         all_calls = {"fastnn": ours, **{name: make(a, b, c, form) for name, make in calls.items()}}
         all_calls = {name: call for name, call in all_calls.items() if call}
-        best = dict.fromkeys(all_calls, float("inf"))
-        counts = {
-            name: max(1, int(seconds / max(min(once(call, 1), once(call, 2)), 1e-7)))
-            for name, call in all_calls.items()
-        }
-        for _ in range(rounds if m * n * k < 1e9 else 5):
-            for name, call in all_calls.items():
-                best[name] = min(best[name], once(call, counts[name]))
-        rate = {name: 2 * m * n * k / t / 1e9 for name, t in best.items()}
+        times = take_turns(all_calls, rounds=rounds if m * n * k < 1e9 else 5, block=block)
+        rate = {name: 2 * m * n * k / min(found) / 1e9 for name, found in times.items()}
         ratio = rate["fastnn"] / max(rate.get(name, 0) for name in calls)
         print(f"{label:>24} {rate['fastnn']:8.1f} "
               + " ".join(f"{rate[name]:8.1f}" if name in rate else f"{'-':>8}" for name in calls)

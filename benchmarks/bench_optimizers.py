@@ -14,11 +14,11 @@ import ctypes
 import os
 import subprocess
 import tempfile
-import time
 
 import numpy as np
 
 from fastnn import _core, optimizers
+from fastnn.benchmark import take_turns
 
 STREAMS = r"""
 #include <stddef.h>
@@ -222,26 +222,6 @@ def contestants(name, size, streams):
         yield "numpy plain", lambda own=own: PLAIN[name](*own)
 
 
-def measure(functions, seconds):
-    """Best seconds of each function, called in turn."""
-    best, repeats = {}, {}
-    for label, f in functions:
-        f()
-        start = time.perf_counter()
-        f()
-        repeats[label] = max(1, int(3e-3 / max(time.perf_counter() - start, 1e-7)))
-        best[label] = float("inf")
-    end = time.perf_counter() + seconds
-    while time.perf_counter() < end:
-        for label, f in functions:
-            start = time.perf_counter()
-            for _ in range(repeats[label]):
-                f()
-            each = IN_A_STEP if label == "in a step" else 1
-            best[label] = min(best[label], (time.perf_counter() - start) / repeats[label] / each)
-    return best
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sizes", default="10000,100000,1000000,10000000")
@@ -254,7 +234,8 @@ def main():
     print(f"{_core.cpu()['name']}, {_core.isa()}, {args.threads} thread(s), float32; us a step")
     for name in args.only.split(","):
         for size in (int(s) for s in args.sizes.split(",")):
-            best = measure(list(contestants(name, size, streams)), args.seconds)
+            times = take_turns(dict(contestants(name, size, streams)), rounds=3, seconds=args.seconds, block=3e-3)
+            best = {label: min(found) / (IN_A_STEP if label == "in a step" else 1) for label, found in times.items()}
             parts = [f"{label} {seconds * 1e6:10.2f}" for label, seconds in best.items()]
             if "ceiling" in best:
                 parts.append(f"{100 * best['ceiling'] / best['fastnn']:4.0f} % of the ceiling")

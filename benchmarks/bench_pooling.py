@@ -11,11 +11,11 @@ statistics need a pass of their own, so training reads x twice.
 
 import argparse
 import statistics
-import time
 
 import numpy as np
 
 from fastnn import _core, threads
+from fastnn.benchmark import take_turns
 from fastnn.graph import Spec
 from fastnn.ops.core import REGISTRY
 
@@ -137,27 +137,6 @@ def norms(torch):
         yield f"bn predict {rows}x{c}", given, 2 * x.nbytes, peers["bn predict"]
 
 
-def medians(functions, rounds):
-    """Median seconds of each function, measured in turn, in batches of about a millisecond behind a call to warm up."""
-    repeats, times = [], [[] for _ in functions]
-    for f in functions:
-        f()
-        start = time.perf_counter()
-        f()
-        repeats.append(max(3, int(1e-3 / max(time.perf_counter() - start, 1e-7))))
-    turns = list(zip(functions, repeats, times, strict=True))
-    shuffle = np.random.default_rng(0).shuffle
-    for _ in range(rounds):
-        shuffle(turns)
-        for f, n, found in turns:
-            f()
-            start = time.perf_counter()
-            for _ in range(n):
-                f()
-            found.append((time.perf_counter() - start) / n)
-    return [statistics.median(t) for t in times]
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--torch", action="store_true", help="compare with torch")
@@ -178,9 +157,11 @@ def main():
         for name, f, count, peers in make(torch):
             if arguments.names and not any(name.startswith(n) for n in arguments.names):
                 continue
-            found = medians([f, copying(count), *peers.values()], arguments.rounds)
-            ratios = "  ".join(f"{layout} {t / found[0]:5.2f}" for layout, t in zip(peers, found[2:], strict=True))
-            print(f"{name:32} {1e6 * found[0]:8.1f} us {100 * found[1] / found[0]:5.0f} %  {ratios}", flush=True)
+            times = take_turns({"fastnn": f, "copy": copying(count), **peers}, rounds=arguments.rounds, block=1e-3)
+            found = {who: statistics.median(t) for who, t in times.items()}
+            ours = found["fastnn"]
+            ratios = "  ".join(f"{layout} {found[layout] / ours:5.2f}" for layout in peers)
+            print(f"{name:32} {1e6 * ours:8.1f} us {100 * found['copy'] / ours:5.0f} %  {ratios}", flush=True)
 
 
 if __name__ == "__main__":

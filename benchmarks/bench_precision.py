@@ -10,7 +10,6 @@ in the same rounds. Whole training steps: bench_step.py, peers such as fastnn:fi
 import argparse
 import os
 import statistics
-import time
 from functools import partial
 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -24,6 +23,7 @@ for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "
 import numpy as np  # noqa: E402
 
 from fastnn import precision  # noqa: E402
+from fastnn.benchmark import take_turns  # noqa: E402
 from fastnn.kernels import convolution as cv  # noqa: E402
 from fastnn.kernels.products import matmul  # noqa: E402
 
@@ -44,20 +44,9 @@ CONVOLUTIONS = [(32, 32, 32, 32, 3, 1), (32, 16, 64, 64, 3, 1), (32, 8, 64, 64, 
 LEVELS = ["highest"] + [level for level in precision.PARTS if precision.choose(level)[0]]
 
 
-def race(calls, seconds=0.1):
+def race(calls):
     """{name: (median seconds, spread)} of calls that take turns."""
-    times, counts = {name: [] for name in calls}, {}
-    for name, call in calls.items():
-        call()
-        start = time.perf_counter()
-        call()
-        counts[name] = max(1, int(seconds / max(time.perf_counter() - start, 1e-7)))
-    for _ in range(ARGS.rounds):
-        for name, call in calls.items():
-            start = time.perf_counter()
-            for _ in range(counts[name]):
-                call()
-            times[name].append((time.perf_counter() - start) / counts[name])
+    times = take_turns(calls, rounds=ARGS.rounds, block=0.1)
     return {name: (statistics.median(t), max(t) / min(t) - 1) for name, t in times.items()}
 
 

@@ -19,6 +19,7 @@ import fcntl
 import glob
 import json
 import os
+import random
 import statistics
 import subprocess
 import sys
@@ -149,8 +150,10 @@ def measure(net, args, timing_cpus):
         with held(args.lock):
             for worker in workers:
                 worker.ask(do="warm", seconds=args.block)
+            turns, shuffle = workers.copy(), random.Random(0).shuffle
             for _ in range(args.rounds):
-                for worker in workers:
+                shuffle(turns)
+                for worker in turns:
                     answer = worker.ask(do="run")
                     worker.times.append(answer["seconds"] / answer["steps"])
                     time.sleep(args.pause)

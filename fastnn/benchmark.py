@@ -1,6 +1,6 @@
 """A short benchmark: fastnn's kernels and training steps against NumPy and the peers that are installed.
 
-Each case runs all candidates in turns within one loop, so that whatever else the machine does hits them alike; shown
+In each case all candidates take turns, so that whatever else the machine does hits them alike; shown
 is the minimum of each (interference only ever adds time), the ratio peer / fastnn, and fastnn's share of the ceiling
 measured in the same run: multiply-adds from registers for products, copying in L2 for the rest. All work is float32.
 
@@ -10,6 +10,7 @@ measured in the same run: multiply-adds from registers for products, copying in 
 import importlib.util
 import itertools
 import os
+import random
 import statistics
 import time
 import warnings
@@ -36,23 +37,33 @@ class Case(NamedTuple):
 # ---- measuring ----
 
 
-def interleaved(functions, rounds):
-    """Seconds of one call of each function: {name: (minimum, median)}."""
-    repeats = {}
+def take_turns(functions, *, rounds=1, seconds=0.0, block=BLOCK_SECONDS):
+    """Seconds of a call of each function in each round: {name: [of the first round, of the second, ...]}.
+
+    Each has its turn in every round: calls for about `block` seconds, behind one that is not counted. There are at
+    least `rounds` rounds, and as many as begin within `seconds`. The order changes from round to round, for what ran
+    before decides what is in the caches: in a fixed one kernels have looked up to twice as slow as they were.
+    """
+    repeats, times = {}, {name: [] for name in functions}
     for name, function in functions.items():
         function()
         start = time.perf_counter()
         function()
         once = time.perf_counter() - start
-        repeats[name] = max(1, min(10_000, round(BLOCK_SECONDS / max(once, 1e-7))))
-    times = {name: [] for name in functions}
-    for _ in range(rounds):
-        for name, function in functions.items():
+        repeats[name] = max(1, min(10_000, round(block / max(once, 1e-7))))
+    order, shuffle = list(functions), random.Random(0).shuffle
+    end = time.perf_counter() + seconds
+    while rounds > 0 or time.perf_counter() < end:
+        rounds -= 1
+        shuffle(order)
+        for name in order:
+            function, count = functions[name], repeats[name]
+            function()
             start = time.perf_counter()
-            for _ in range(repeats[name]):
+            for _ in range(count):
                 function()
-            times[name].append((time.perf_counter() - start) / repeats[name])
-    return {name: (min(values), statistics.median(values)) for name, values in times.items()}
+            times[name].append((time.perf_counter() - start) / count)
+    return times
 
 
 def ceilings(threads, rounds=15):
@@ -65,18 +76,18 @@ def ceilings(threads, rounds=15):
     elements = l2 // 16 // (8 * width) * (8 * width)  # source and target fill half of L2
     source, target = (_core.empty((threads * elements,), np.float32) for _ in range(2))
     # cost says that each task is worth a thread of its own
-    found = interleaved(
+    found = take_turns(
         {
             "flops": lambda: _core.run("measure_fma", False, (sink,), (threads, fma_rounds), cost=1e6 * threads),
             "bytes": lambda: _core.run(
                 "measure_copy", False, (target, source), (threads, elements, repeats), cost=1e6 * threads
             ),
         },
-        rounds,
+        rounds=rounds,
     )
     return {
-        "flops": threads * 2 * width * chains * fma_rounds / found["flops"][0],
-        "bytes": threads * 2 * 4 * elements * repeats / found["bytes"][0],
+        "flops": threads * 2 * width * chains * fma_rounds / min(found["flops"]),
+        "bytes": threads * 2 * 4 * elements * repeats / min(found["bytes"]),
     }
 
 
@@ -265,7 +276,7 @@ def training(name, sizes, batch, steps, threads):
 
         net = MLPClassifier(sizes[1:-1], alpha=0.0, batch_size=batch, shuffle=False)
         classes = np.arange(sizes[-1])
-        return lambda: net.partial_fit(x, y, classes)  # one pass over x in batches
+        return lambda: net.partial_fit(x, y, classes=classes)  # one pass over x in batches
 
     candidates = {"fastnn": ours, "numpy": numpy, "torch": torch, "sklearn": sklearn}
     return Case(f"training epoch of {steps} steps, {name}, batch {batch}", candidates, flops, "flops")
@@ -338,7 +349,8 @@ def run(case, peers, rounds):
     for name, make in case.candidates.items():
         if name == "fastnn" or (name in peers and importlib.util.find_spec(name)):
             functions[name] = make()
-    return interleaved(functions, rounds)
+    times = take_turns(functions, rounds=rounds)
+    return {name: (min(found), statistics.median(found)) for name, found in times.items()}
 
 
 def main(threads=1, peers=("numpy", "torch", "sklearn"), only=None, rounds=15):
