@@ -33,8 +33,11 @@
 #include "vmath.h"
 
 enum {
-    GEMM_K = 2048 / sizeof(real),       /* terms in one chain */
-    GEMM_COLUMNS = 1024 / FN_VBYTES,    /* vectors of a block of columns */
+    GEMM_K_BITS = sizeof(real) == 4 ? 9 : 8,
+    GEMM_K = 1 << GEMM_K_BITS,          /* terms in one chain */
+    GEMM_COLUMNS_BITS = GEMM_K_BITS - 1,
+    GEMM_COLUMNS = (1 << GEMM_COLUMNS_BITS) / VL, /* vectors of a block of columns */
+    GEMM_ASKING = 2,                    /* blocks of rows that ask for the next block of B */
     GEMM_ROWS = 48,                     /* rows that use a panel of B in turn: a multiple of every tile's */
     GEMM_AHEAD = 32,                    /* rows of a k-major A that are asked for before their turn */
     GEMM_SHORT = 8,                     /* up to this k C is all the traffic: a few rows at a time */
@@ -578,6 +581,16 @@ static void gemm_block(const gemm *p, int64_t r0, int64_t r1, int64_t v0, int64_
         if (p->sums && r0 == 0)
             gemm_column_sums(p->sums + c0, b, p->ldb, k, c1 - c0, p->add_sums || !first);
 
+        /* the block of B that is copied after this one: asked for while the last rows of A meet this one */
+        const int same_columns = k0 + k < p->k;
+        const int64_t next_k = same_columns ? k0 + k : 0, next_column = same_columns ? c0 : c1;
+        const real *next = NULL;
+        int64_t next_rows = 0;
+        if (pack_b && !p->k_major && next_column < p->n) {
+            next = p->b_transposed ? p->b + next_column * p->ldb + next_k : p->b + next_k * p->ldb + next_column;
+            next_rows = p->b_transposed ? gemm_min(p->n - next_column, c1 - c0) : gemm_min(p->k - next_k, GEMM_K);
+        }
+
         /* of one panel all rows, for nothing is used again, unless what follows wants them near */
         const int64_t block_rows = gemm_panel(vectors, 0, wide) == vectors && plain && !beside ? r1 - r0
                                    : p->k <= GEMM_SHORT ? GEMM_ROWS / 4 : GEMM_ROWS;
@@ -594,10 +607,12 @@ static void gemm_block(const gemm *p, int64_t r0, int64_t r1, int64_t v0, int64_
             const real *ahead = p->a + k0 * p->lda + end;
             const int64_t ahead_rows = pack_a ? gemm_min(block_rows, r1 - end) : 0;
             int64_t made = 0, asked = 0;
+            const int asks = next && r1 - at <= GEMM_ASKING * block_rows;
             for (int64_t v = 0; v < vectors;) {
                 const int nv = gemm_panel(vectors, v, wide);
                 const int64_t column = c0 + v * VL, columns = gemm_min(nv * VL, c1 - column);
                 gemm_tile t = {.start = first && p->bias && p->s == NULL ? p->bias + column : NULL, .k = k, .lda = lda,
+                               .ld_ask = p->ldb, .ask_bits = p->b_transposed ? GEMM_K_BITS : GEMM_COLUMNS_BITS,
                                .ldc = p->ldc, .tail = columns - (nv - 1) * VL, .add = p->add || !first,
                                .far = !beside && p->m * p->n > GEMM_FAR,
                                .floor = plain && last && p->activation == FN_ACT_RELU ? 0 : -(real)FN_INFINITY,
@@ -626,6 +641,15 @@ static void gemm_block(const gemm *p, int64_t r0, int64_t r1, int64_t v0, int64_
                     /* of a k-major A some rows on, otherwise the rows of the next tile */
                     t.ahead = v > 0 || pack_a ? 0 : (p->k_major ? GEMM_AHEAD : n) * lda;
                     t.last_ahead = p->k_major || p->m - r > n * t.below ? t.ahead : 0;
+                    t.ask = NULL;
+                    if (asks && v > 0) {
+                        t.ask_rows = k >> t.ask_bits > 1 ? n * (k >> t.ask_bits) : n;
+                        if (t.ask_rows * t.below <= next_rows) {
+                            t.ask = next;
+                            next += t.ask_rows * t.below * p->ldb;
+                            next_rows -= t.ask_rows * t.below;
+                        }
+                    }
                     t.c = beside ? product : p->c + r * p->ldc + column;
                     t.gate = gated ? p->s + r * p->ldc + column : NULL;
                     gemm_tiles[p->k_major][nv][n](&t);

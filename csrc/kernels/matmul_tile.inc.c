@@ -11,12 +11,15 @@
  * rows ld_start apart: a bias (ld_start 0), or C itself, which continues its chains.
  * The last vector has `tail` columns, and may be read whole in the first `whole` rows of B.
  * What other memory is slow to give is asked for in step with the products: the elements of A that lie `ahead` elements
- * on from those in use (0: none), and C where it is `far`.
+ * on from those in use (0: none), or, with rows of A and where `ask` is not NULL, rows of other memory, ld_ask apart and
+ * of 1 << ask_bits elements, ask_rows of them by a tile; and C where it is `far`.
  * `below` tiles (0 is 1) are made one below the other by one call; `ahead` is of all but the last, that has last_ahead. */
 typedef struct {
     const real *a, *b, *start, *gate;
     real *c;
     int64_t k, lda, ldb, ldc, ld_start, tail, whole, below, ahead, last_ahead;
+    const real *ask;
+    int64_t ld_ask, ask_bits, ask_rows;
     int add, far, same_start; /* same_start: of dot tiles: one start for all columns */
     real floor, slope;
 } gemm_tile;
@@ -46,8 +49,16 @@ FN_INLINE void gemm_tile_body(const int R, const int NV, const int k_major, cons
 #endif
     const int64_t lda = t->lda, ldb = t->ldb, ldc = t->ldc, tail = t->tail, row = number * R;
     const int64_t step_a = k_major ? lda : 1, row_a = k_major ? 1 : lda;
-    const int64_t ahead = number + 1 < t->below ? t->ahead : t->last_ahead;
     const real *a = t->a + row * row_a, *b = t->b;
+    const int64_t ahead = number + 1 < t->below ? t->ahead : t->last_ahead;
+    const real *ask = a + ahead;
+    int64_t ld_ask = row_a, bits = 63, due = ahead ? 0 : -1; /* products before more is asked for; -1: nothing is */
+    if (!k_major && t->ask) {
+        ask = t->ask + number * t->ask_rows * t->ld_ask;
+        ld_ask = t->ld_ask;
+        bits = t->ask_bits;
+        due = 0;
+    }
     real *c = t->c + row * ldc;
     vec acc[GEMM_TILE_VECS];
 
@@ -81,10 +92,14 @@ FN_INLINE void gemm_tile_body(const int R, const int NV, const int k_major, cons
         vec x[8];
         if (k_major) {
             __builtin_prefetch(a + R - 1 + ahead);
-        } else if (l % (64 / (int64_t)sizeof(real)) == 0) { /* a line's elements of each row */
+        } else if (l == due) { /* a line of each of R rows; those done, of the next R */
+            int64_t ld = ld_ask;
+            __asm__ volatile("" : "+r"(ld)); /* or multiples of it are made for every tile, before all else */
+            const real *line = ask + (l & (((int64_t)1 << bits) - 1)) + (l >> bits) * R * ld;
 #pragma GCC unroll 16
-            for (int r = 0; r < R; r++)
-                __builtin_prefetch(a + r * row_a + ahead);
+            for (int r = 0; r < R; r++, line += ld)
+                __builtin_prefetch(line);
+            due += 64 / (int64_t)sizeof(real);
         }
 #pragma GCC unroll 8
         for (int v = 0; v < NV; v++) {
