@@ -114,7 +114,8 @@ FN_INLINE void gemm_pack_rows_transposed(real *restrict to, int64_t ld, const re
 
 /* ---- blocks ---- */
 
-/* Whether it pays (or has to be, for operands that are stored as bfloat16), by the sizes of the whole product alone: below these the copies cost more than the products gain. */
+/* Whether it pays (or has to be, for operands that are stored as bfloat16), by the sizes of the whole product alone:
+ * below these the copies cost more than the products gain. */
 static inline int gemm_in_parts(const gemm *p)
 {
     if (p->half)

@@ -11,9 +11,10 @@
  * rows ld_start apart: a bias (ld_start 0), or C itself, which continues its chains.
  * The last vector has `tail` columns, and may be read whole in the first `whole` rows of B.
  * What other memory is slow to give is asked for in step with the products: the elements of A that lie `ahead` elements
- * on from those in use (0: none), or, with rows of A and where `ask` is not NULL, rows of other memory, ld_ask apart and
- * of 1 << ask_bits elements, ask_rows of them by a tile; and C where it is `far`.
- * `below` tiles (0 is 1) are made one below the other by one call; `ahead` is of all but the last, that has last_ahead. */
+ * on from those in use (0: none), or, with rows of A and where `ask` is not NULL, rows of other memory, ld_ask apart
+ * and of 1 << ask_bits elements, ask_rows of them by a tile; and C where it is `far`.
+ * `below` tiles (0 is 1) are made one below the other by one call; `ahead` is of all but the last, which has
+ * last_ahead. */
 typedef struct {
     const real *a, *b, *start, *gate;
     real *c;

@@ -14,7 +14,8 @@
  *
  * The gradient that a rule sees is g <- clip(g * f[2] * p[8], -f[3], f[3]). Weight decay is decoupled,
  * p <- p - lr wd p before the update, or with FN_UPDATE_L2 added to the gradient, g <- g + wd p.
- * Split: BLOCKS of FN_UPDATE_BLOCK elements, or of whole rows where there are copies; each element stands alone, so any split gives the same bits.
+ * Split: BLOCKS of FN_UPDATE_BLOCK elements, or of whole rows where there are copies; each element stands alone, so
+ * any split gives the same bits.
  * Elements with p = g = slots = 0 (the gaps of the store) stay 0: denominators are kept above 0.
  */
 
