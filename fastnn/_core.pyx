@@ -387,6 +387,7 @@ cdef class Plan:
     cdef fn_plan *plan
     cdef bint claimed
     cdef readonly int count
+    cdef readonly int64_t done  # samples that the last run went through, also where Ctrl-C came behind it
     cdef readonly object keep
 
     def __cinit__(self, bint float64, ops, keep, int once=0):
@@ -436,8 +437,8 @@ cdef class Plan:
         """Steps of `batch` samples through samples [first, last), without the GIL. Returns how many samples were
         gone through: fewer than all when `seconds` was over."""
         cdef fn_run r
-        cdef int64_t done = 0
         cdef fn_status status
+        self.done = 0
         memset(&r, 0, sizeof(r))
         r.first, r.last, r.batch, r.index, r.seed = first, last, batch, index, seed
         r.threads, r.seconds = threads, seconds
@@ -453,12 +454,12 @@ cdef class Plan:
                 raise ValueError(f"times has {times.shape[0]} entries, the plan {self.count} ops")
             r.times = &times[0]
         with nogil:
-            status = fn_plan_run(self.plan, &r, &done)
+            status = fn_plan_run(self.plan, &r, &self.done)
         if status == FN_EBUSY:
             raise RuntimeError("plan is already running in another thread")
         if status == FN_ENOMEM:
             raise MemoryError("no memory for scratch: no step was run")
-        return done
+        return self.done
 
 
 # ---- data ----

@@ -91,6 +91,12 @@ CASES = [
     (2, 7, 5, 17, 3, 3, 33, 1, (2, 0, 1, 3), 1, 1),
     (5, 16, 16, 16, 3, 3, 32, 1, "same", 1, 1),
     (2, 9, 8, 16, 5, 5, 17, 2, "same", 1, 1),
+    (2, 7, 5, 16, 1, 1, 16, (2, 1), "valid", 1, 1),
+    (2, 4, 3, 1, 1, 1, 1, (2, 1), "valid", 1, 1),
+    (2, 9, 5, 16, 3, 1, 20, (2, 1), "same", 1, 1),
+    (3, 9, 4, 17, 5, 1, 7, (3, 1), (2, 0, 1, 0), 1, 1),
+    (2, 2, 6, 16, 2, 1, 16, (2, 1), "valid", 1, 1),
+    (2, 5, 9, 16, 1, 3, 20, (1, 2), "same", 1, 1),
     (0, 6, 6, 2, 2, 2, 3, 1, "valid", 1, 1),
     (0, 6, 6, 2, 3, 3, 3, 1, "valid", 1, 1),
 ]
@@ -143,7 +149,7 @@ def test_gradients(case, dtype):
     x, w, _, dy, g, options = make(case, dtype)
     dx, dw, db = reference_gradients(x, w, dy, g)
     for name in [*algorithms(g), *([cv.SCATTER] if g.groups == 1 else [])]:
-        got = cv.conv2d_grad_input(dy, w, x.shape, algorithm=name, **options)
+        got = cv.conv2d_grad_input(dy, w, x.shape, algorithm=name, out=np.full_like(x, np.nan), **options)
         np.testing.assert_allclose(got, dx, **TOLERANCE[dtype], err_msg=name)
         if name == cv.SCATTER:
             continue
@@ -248,6 +254,19 @@ def test_errors():
         (lambda: cv.conv2d(x, np.zeros((7, 3, 4, 8), np.float32)), "larger than the image"),
         (lambda: cv.conv2d(x, np.zeros((3, 3, 5, 8), np.float32)), "channels"),
         (lambda: cv.conv2d(x, w, strides=0), "positive"),
+        (lambda: cv.conv2d(x, w, strides=None), "strides must be an integer or a pair"),
+        (lambda: cv.conv2d(x, w, strides=2**70), "strides and dilation_rate must be less than"),
+        (lambda: cv.conv2d(x, w, padding="same", dilation_rate=2**61), "strides and dilation_rate must be less than"),
+        (lambda: cv.conv2d(x, w, padding=(2**40, 0, 0, 0)), "padding must be less than"),
+        (lambda: cv.conv2d(x, w, padding=(0.5, 0, 0, 0)), "padding must be 'valid'"),
+        (lambda: cv.conv2d(x, w, padding="causal"), "padding must be 'valid'"),
+        (lambda: cv.conv2d(x, w, padding=1), "padding must be 'valid'"),
+        (lambda: cv.conv2d(x, w, groups=1.5), "groups must be an integer"),
+        (lambda: cv.conv2d(x, w, activation=["relu"]), "activation must be one of"),
+        (lambda: cv.conv2d(x, w, algorithm=["direct"]), "algorithm must be one of"),
+        (lambda: cv.conv2d_grad_input(x, w, 7), "input_shape must be"),
+        (lambda: cv.conv2d_grad_input(x, w, (2, 7.0, 8, 4)), "input_shape must be"),
+        (lambda: cv.conv2d_grad_kernel(x, x, 1, bias_out=x.reshape(-1)[:4]), "bias_out must not share memory with x"),
         (lambda: cv.conv2d(x, w, strides=2, dilation_rate=2), "combined"),
         (lambda: cv.conv2d(x, w, padding="full"), "padding"),
         (lambda: cv.conv2d(x, w, padding=(-1, 0, 0, 0)), "negative"),

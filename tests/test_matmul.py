@@ -204,8 +204,10 @@ def test_activation_gradient(form, name, dtype):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("accumulate", [0, 1])
 def test_column_sums(dtype, accumulate):
-    for m, n, k in [(5, 7, 9), (60, 300, 700), (3, 1, 100), (70, 1, 2000), (1, 400, 30), (9, 9, 0)]:
-        p = Problem("tn", m, n, k, dtype, pad=(1, 0 if n == 1 else 4, 0))
+    sizes = [(5, 7, 9), (60, 300, 700), (3, 1, 100), (70, 1, 2000), (1, 400, 30), (9, 9, 0)]
+    sizes += [(1, n, k) for n in (1, 15, 17, 33, 64, 65, 127, 129, 260, 520) for k in (1, 2, 33)]
+    for (m, n, k), apart in itertools.product(sizes, (0, 1)):
+        p = Problem("tn", m, n, k, dtype, pad=(apart, 0 if n == 1 else 4 * apart, 0))
         sums = np.ones(n, dtype) if accumulate else np.full(n, np.nan, dtype)
         p.run(np.empty((m, n), dtype), p.ints(accumulate_sums=accumulate), sums=sums)
         b = p.b[0, :, :n].astype(np.float64)
@@ -340,7 +342,7 @@ def test_function(dtype):
         ({"out": np.ones((4, 2), np.float32).T}, ValueError, "out must be C-contiguous"),
         ({"out": np.broadcast_to(np.float32(1), (2, 4))}, ValueError, "out"),
         ({"activation": "gulp"}, ValueError, "activation must be one of"),
-        ({"accumulate": True}, ValueError, "needs out"),
+        ({"accumulate": True}, ValueError, "pass the array to add to as out="),
         ({"transpose_a": True, "transpose_b": True}, ValueError, "cannot both be True"),
         ({"a": "text"}, TypeError, "a must be an array"),
     ],

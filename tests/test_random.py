@@ -133,7 +133,7 @@ def test_same_bits_for_any_number_of_threads():
 
 def test_wrong_arguments_are_refused():
     x = np.ones(3, np.float32)
-    with pytest.raises(ValueError, match=r"dropout: rate must be within \[0, 1\], got 1.5"):
+    with pytest.raises(ValueError, match=r"dropout: rate must be in \[0, 1\], got 1.5"):
         kernels.dropout(x, 1.5, seed=1)
     with pytest.raises(ValueError, match=r"seed must be an integer within \[0, 2\*\*64\)"):
         kernels.dropout(x, 0.5, seed=-1)

@@ -129,7 +129,11 @@ def test_rows_do_not_depend_on_threads_or_neighbours(kernel):
         (lambda: kernels.softmax(np.zeros((4, 4), np.float32).T[:, :2]), ValueError, "C-contiguous"),
         (lambda: kernels.softmax(np.zeros((2, 2)), out=np.zeros((2, 3))), ValueError, r"out must have shape \(2, 2\)"),
         (lambda: kernels.softmax_grad(np.zeros((2, 2)), np.zeros((2, 3))), ValueError, "dy must have shape"),
-        (lambda: kernels.softmax_grad(np.zeros(2), np.zeros(2), accumulate=True), ValueError, "needs out"),
+        (
+            lambda: kernels.softmax_grad(np.zeros(2), np.zeros(2), accumulate=True),
+            ValueError,
+            "pass the array to add to as out=",
+        ),
         (lambda: kernels.softmax_grad(np.zeros(2), np.zeros(2, np.float32)), TypeError, "one dtype"),
     ],
 )

@@ -76,6 +76,15 @@ def test_normalize():
     assert utils.normalize(x).tolist() == [[0.6, 0.8], [0.0, 0.0]]
     assert utils.normalize(x, axis=0).tolist() == [[1.0, 1.0], [0.0, 0.0]]
     assert utils.normalize(x.astype(np.float32)).dtype == np.float32
+    assert utils.normalize(x, order=np.inf).tolist() == [[0.75, 1.0], [0.0, 0.0]]
+    for settings, error, message in [
+        ({"order": 0}, ValueError, "normalize: order must be > 0, got 0"),
+        ({"order": "a"}, TypeError, "normalize: order must be a number, got 'a'"),
+        ({"axis": 2}, ValueError, "normalize: axis 2 is out of range for x of 2 dimensions"),
+        ({"axis": "a"}, ValueError, "normalize: axis must be an integer, got 'a'"),
+    ]:
+        with pytest.raises(error, match=message):
+            utils.normalize(x, **settings)
 
 
 def test_pad_sequences():

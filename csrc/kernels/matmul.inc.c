@@ -539,6 +539,8 @@ static void gemm_block(const gemm *p, int64_t r0, int64_t r1, int64_t v0, int64_
         return;
     }
     if (p->m == 1 && p->n > GEMM_ROW_COLUMNS && !p->b_transposed && (!p->k_major || p->lda == 1)) {
+        if (p->sums)
+            gemm_column_sums(p->sums + c0, p->b + c0, p->ldb, p->k, c1 - c0, p->add_sums);
         gemm_row(p, c0, c1, scratch);
         return;
     }

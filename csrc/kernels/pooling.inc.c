@@ -366,17 +366,32 @@ FN_INLINE vec pool_gather(const pool *p, int kind, int gated, int64_t from, pool
     return total;
 }
 
-/* All channels of a pixel, in rows x columns windows where these are known. */
+/* All channels of a pixel that is in rows x columns windows (constants to the compiler), none of them partial. */
 FN_INLINE void pool_grad_pixel(const pool *p, int kind, int gated, real *to, int64_t from, pool_place w, int rows,
                                int columns)
 {
-    if (rows > 0) {
-        w.p1 = w.p0 + rows;
-        w.q1 = w.q0 + columns;
-    }
-    for (int64_t c = 0; c < p->c; c += VL) {
-        const int64_t s = p->c < VL || c + VL <= p->c ? c : p->c - VL;
-        vstore(to + s, pool_gather(p, kind, gated, from + s, w, VL));
+    const vec part = vset1((real)1 / (real)(p->kh * p->kw));
+    const uint8_t *index = p->index;
+    const int64_t channels = p->c, first = from + (w.p0 * p->ow + w.q0) * p->c;
+    const int64_t tap = (w.y + p->top - w.p0 * p->sh) * p->kw + w.x + p->left - w.q0 * p->sw;
+    const int64_t down = p->sh * p->kw, below = p->ow * p->c;
+    for (int64_t c = 0; c < channels; c += VL) {
+        const int64_t s = channels < VL || c + VL <= channels ? c : channels - VL;
+        vec total = {};
+#pragma GCC unroll 2
+        for (int a = 0; a < rows; a++)
+#pragma GCC unroll 2
+            for (int b = 0; b < columns; b++) {
+                const int64_t at = first + a * below + b * channels + s;
+                const vec g = pool_dy(p, gated, at, VL);
+                if (kind == POOL_MAX) {
+                    const vbytes where = pool_load_bytes(index + at, VL);
+                    total += vflag_keep(vflag_byte(where, (int)(tap - a * down - b * p->sw)), g);
+                } else {
+                    total += g * part;
+                }
+            }
+        vstore(to + s, total);
     }
 }
 
@@ -394,18 +409,26 @@ FN_INLINE void pool_grad_columns(const pool *p, int kind, int gated, int64_t n, 
             w.q1++;
         real *to = p->dx + ((n * p->ih + y) * p->iw + w.x) * p->c;
         const int64_t rows = w.p1 - w.p0, columns = w.q1 - w.q0;
-        if (p->c < VL && (p->dx_end - to < VL || from + ((w.p1 - 1) * p->ow + w.q1 - 1) * p->c + VL > p->y_end))
+        const int usual = rows >= 1 && rows <= 2 && columns >= 1 && columns <= 2 && !p->wide;
+        const int64_t last = from + ((w.p1 - 1) * p->ow + w.q1 - 1) * p->c;
+        if (p->c < VL && (p->dx_end - to < VL || last + VL > p->y_end)) {
             pool_store(to, pool_gather(p, kind, gated, from, w, p->c), p->c);
-        else if (rows == 1 && columns == 1)
-            pool_grad_pixel(p, kind, gated, to, from, w, 1, 1);
-        else if (rows == 1 && columns == 2)
-            pool_grad_pixel(p, kind, gated, to, from, w, 1, 2);
-        else if (rows == 2 && columns == 1)
-            pool_grad_pixel(p, kind, gated, to, from, w, 2, 1);
-        else if (rows == 2 && columns == 2)
-            pool_grad_pixel(p, kind, gated, to, from, w, 2, 2);
-        else
-            pool_grad_pixel(p, kind, gated, to, from, w, 0, 0);
+        } else if (!usual || (p->partial && kind == POOL_AVERAGE)) {
+            for (int64_t c = 0; c < p->c; c += VL) {
+                const int64_t s = p->c < VL || c + VL <= p->c ? c : p->c - VL;
+                vstore(to + s, pool_gather(p, kind, gated, from + s, w, VL));
+            }
+        } else if (rows == 1) {
+            if (columns == 1)
+                pool_grad_pixel(p, kind, gated, to, from, w, 1, 1);
+            else
+                pool_grad_pixel(p, kind, gated, to, from, w, 1, 2);
+        } else {
+            if (columns == 1)
+                pool_grad_pixel(p, kind, gated, to, from, w, 2, 1);
+            else
+                pool_grad_pixel(p, kind, gated, to, from, w, 2, 2);
+        }
     }
 }
 

@@ -395,14 +395,6 @@ FN_INLINE vec vceil(vec x)
     return vcopysign(y + vmask(y < x, vset1(1)), x);
 #endif
 }
-FN_INLINE vec vtrunc(vec x)
-{
-#ifdef FN_ROUND
-    return FN_ROUND(x, _MM_FROUND_TO_ZERO);
-#else
-    return vcopysign(vfloor(vabs(x)), x);
-#endif
-}
 
 /* x 2^n for integers n, with overflow to infinity and denormal results as the mode says. */
 #if defined(__AVX512F__)

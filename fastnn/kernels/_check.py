@@ -84,5 +84,16 @@ def no_overlap(where, name, x, /, **others):
             raise ValueError(f"{where}: {name} must not share memory with {other}; pass a separate array")
 
 
+def adding(where, accumulate, out):
+    """`accumulate` as a bool; what is added to must be passed as `out`."""
+    if accumulate is False:
+        return False
+    if not isinstance(accumulate, (bool, np.bool_)):
+        raise TypeError(f"{where}: accumulate must be True or False, got {type(accumulate).__name__}")
+    if accumulate and out is None:
+        raise ValueError(f"{where}: accumulate=True adds to out; pass the array to add to as out=")
+    return bool(accumulate)
+
+
 def _names(dtypes):
     return " or ".join(str(np.dtype(d)) for d in dtypes)

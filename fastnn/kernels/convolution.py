@@ -13,6 +13,7 @@ from fastnn import _core
 from fastnn import precision as levels
 from fastnn.kernels import _check
 from fastnn.kernels.products import _ALPHA, ACTIVATIONS
+from fastnn.utils import checks
 
 __all__ = ["conv2d", "conv2d_grad_input", "conv2d_grad_kernel"]
 
@@ -27,6 +28,7 @@ _IM2COL, _POINTWISE, _DIRECT, _SMALL, _DEPTHWISE, _WINOGRAD = 1, 2, 3, 4, 5, 6
 _PLANAR = 7  # of conv2d_max_pool alone
 _CLEAR = 36  # place of a parameter of conv2d
 _TRANSFORM = 80
+_TOO_FAR = 2**16  # pixels: for strides, dilation and padding, whose products must not overflow
 _NS_PER_FLOP = 0.012  # one thread, float32
 _WIDTHS = _core.cpu()["vector_width"]  # asked once: CPUID takes tens of us in a virtual machine
 
@@ -115,6 +117,10 @@ def geometry(where, x_shape, w_shape, strides, padding, dilation, groups):
         raise ValueError(f"{where}: strides and dilation_rate must be positive, got {strides} and {dilation}")
     if max(strides) > 1 and max(dilation) > 1:
         raise ValueError(f"{where}: strides {strides} > 1 and dilation_rate {dilation} > 1 cannot be combined")
+    if max(*strides, *dilation) >= _TOO_FAR:
+        raise ValueError(
+            f"{where}: strides and dilation_rate must be less than {_TOO_FAR}, got {strides} and {dilation}"
+        )
     names = (padding, padding) if isinstance(padding, str) else padding
     out, before = [], []
     for size, kernel, s, d, p, axis in zip(
@@ -125,6 +131,8 @@ def geometry(where, x_shape, w_shape, strides, padding, dilation, groups):
         lo, hi = padding_of(p, size, kernel, s, d)
         if lo < 0 or hi < 0:
             raise ValueError(f"{where}: padding must not be negative, got {padding}")
+        if lo >= _TOO_FAR or hi >= _TOO_FAR:
+            raise ValueError(f"{where}: padding must be less than {_TOO_FAR} pixels, got {lo} before and {hi} after")
         span = (kernel - 1) * d + 1
         if span > size + lo + hi:
             spread = f" spread by dilation_rate {d}" if d > 1 else ""
@@ -169,7 +177,7 @@ def usable(where, g, algorithm, float64):
     """The number of an algorithm asked for by name (None: chosen); ValueError where it cannot do this geometry."""
     if algorithm is None:
         return choose(g, float64)
-    if algorithm not in ALGORITHMS:
+    if not isinstance(algorithm, str) or algorithm not in ALGORITHMS:
         raise ValueError(f"{where}: algorithm must be one of {', '.join(map(repr, ALGORITHMS))}, got {algorithm!r}")
     code = ALGORITHMS[algorithm]
     if (
@@ -290,7 +298,8 @@ def emit_grad_input(run, temporary, dx, dy, w, s, images, g, algorithm, batched,
         n = part.kh * part.kw * g.co * g.ci / g.groups
         run("conv2d_flip", (flipped, w), (1, g.kw, g.ci, g.co, g.groups, *taps), (), cost=n * 0.3, batched=False)
         code = choose(part, dtype == "float64") if algorithm is None else algorithm
-        spaced = place[1] != part.co  # pixels of dx that do not follow each other
+        # Pixels, rows or images of dx that do not follow each other.
+        spaced = place[1:] != (part.co, part.ow * part.co, part.oh * part.ow * part.co)
         if (spaced and code in (_POINTWISE, _SMALL)) or (code == _DEPTHWISE and part.groups != part.ci):
             code = _DIRECT
         _emit_conv(run, temporary, (dx, dy, flipped, None, s), images, part, code, level, batched, dtype, 0, gradient,
@@ -386,19 +395,21 @@ def emit_pooled_grad_input(run, dx, dy, index, w, s, z, images, g, pool, batched
 
 
 def _pair(where, name, value):
-    pair = (value, value) if isinstance(value, (int, np.integer)) else tuple(value)
-    if len(pair) != 2 or not all(isinstance(v, (int, np.integer)) for v in pair):
+    pair = (value, value) if checks.is_integer(value) else value
+    if not isinstance(pair, (tuple, list)) or len(pair) != 2 or not all(map(checks.is_integer, pair)):
         raise ValueError(f"{where}: {name} must be an integer or a pair of integers, got {value!r}")
     return int(pair[0]), int(pair[1])
 
 
 def _padding(where, padding):
-    if isinstance(padding, str):
+    if isinstance(padding, str) and padding in ("valid", "same"):
         return padding
-    flat = tuple(padding)
+    flat = tuple(padding) if isinstance(padding, (tuple, list)) else ()
     if len(flat) == 4:  # top, left, bottom, right
         flat = ((flat[0], flat[2]), (flat[1], flat[3]))
-    if len(flat) != 2 or any(len(p) != 2 for p in flat):
+    if len(flat) != 2 or not all(
+        isinstance(p, (tuple, list)) and len(p) == 2 and all(map(checks.is_integer, p)) for p in flat
+    ):
         raise ValueError(
             f"{where}: padding must be 'valid', 'same', (top, left, bottom, right) or ((top, bottom), (left, right)), "
             f"got {padding!r}"
@@ -425,6 +436,8 @@ def _common(where, x, w, x_shape, w_shape, strides, padding, dilation_rate, grou
             f"{where}: needs images (n, rows, columns, channels) and a kernel (rows, columns, channels, filters), got "
             f"shapes {tuple(x_shape)} and {tuple(w_shape)}"
         )
+    if not checks.is_integer(groups):
+        raise ValueError(f"{where}: groups must be an integer, got {groups!r}")
     g = geometry(where, x_shape, w_shape, _pair(where, "strides", strides), _padding(where, padding),
                  _pair(where, "dilation_rate", dilation_rate), int(groups))  # fmt: skip
     if algorithm is None:
@@ -456,7 +469,7 @@ def conv2d(x, w, bias=None, strides=1, padding="valid", dilation_rate=1, groups=
     g, code = _common(where, x, w, x.shape, w.shape, strides, padding, dilation_rate, groups, dtype, algorithm)
     if bias is not None:
         _check.shape(where, "bias", bias, (g.co,))
-    if activation not in ACTIVATIONS:
+    if not isinstance(activation, (str, type(None))) or activation not in ACTIVATIONS:
         raise ValueError(f"{where}: activation must be one of {', '.join(map(repr, ACTIVATIONS))}, got {activation!r}")
     out = _check.out(where, out, (len(x), g.oh, g.ow, g.co), dtype)
     _check.no_overlap(where, "out", out, x=x, w=w, bias=bias)
@@ -475,7 +488,11 @@ def conv2d_grad_input(
     where = "conv2d_grad_input"
     dy, w = _check.array(where, "dy", dy), _check.array(where, "w", w)
     dtype = _check.same_dtype(where, dy=dy, w=w)
-    input_shape = tuple(input_shape)
+    if not isinstance(input_shape, (tuple, list)) or not all(checks.is_integer(n) and n >= 0 for n in input_shape):
+        raise ValueError(
+            f"{where}: input_shape must be (n, rows, columns, channels), integers from 0 on, got {input_shape!r}"
+        )
+    input_shape = tuple(map(int, input_shape))
     known = algorithm if algorithm == "winograd" else None
     g, _ = _common(where, dy, w, input_shape, w.shape, strides, padding, dilation_rate, groups, dtype, known)
     _check.shape(where, "dy", dy, (input_shape[0], g.oh, g.ow, g.co))
@@ -501,13 +518,14 @@ def conv2d_grad_kernel(x, dy, kernel_size, strides=1, padding="valid", dilation_
     where = "conv2d_grad_kernel"
     x, dy = _check.array(where, "x", x, ndim=4), _check.array(where, "dy", dy, ndim=4)
     dtype = _check.same_dtype(where, x=x, dy=dy)
-    groups = int(groups)
-    w_shape = (*_pair(where, "kernel_size", kernel_size), x.shape[3] // max(groups, 1), dy.shape[3])
+    per_group = x.shape[3] // max(groups, 1) if checks.is_integer(groups) else x.shape[3]
+    w_shape = (*_pair(where, "kernel_size", kernel_size), per_group, dy.shape[3])
     g, code = _common(where, x, None, x.shape, w_shape, strides, padding, dilation_rate, groups, dtype, algorithm)
     _check.shape(where, "dy", dy, (len(x), g.oh, g.ow, g.co))
     out = _check.out(where, out, w_shape, dtype)
     bias_out = _check.out(where, bias_out, (g.co,), dtype, "bias_out")
-    _check.no_overlap(where, "out", out, x=x, dy=dy)
+    _check.no_overlap(where, "out", out, x=x, dy=dy, bias_out=bias_out)
+    _check.no_overlap(where, "bias_out", bias_out, x=x, dy=dy)
     if len(x) == 0:
         out[...] = 0
         bias_out[...] = 0

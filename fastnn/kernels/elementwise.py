@@ -161,11 +161,10 @@ def _unary_grad(name, dy, s, values, out, accumulate):
     _check.same_dtype(where, dy=dy, s=s)
     _check.shape(where, "s", s, dy.shape)
     reals = _parameters(where, name, values)
-    if accumulate and out is None:
-        raise ValueError(f"{where}: accumulate=True adds to out; pass the array to add to as out=")
+    accumulate = _check.adding(where, accumulate, out)
     out = _check.out(where, out, dy.shape, dy.dtype)
     _in_place_or_apart(where, out, dy=dy, s=s)
-    ints = (dy.size, 1, bool(accumulate))
+    ints = (dy.size, 1, accumulate)
     _core.run(where, dy.dtype == np.float64, (out, dy, s), ints, reals, cost=1.5 * _cost(name, dy))
     return out
 
@@ -231,15 +230,14 @@ def _binary(name, a, b, out, accumulate):
     if not plain:
         a, b = _operands(name, {"a": a, "b": b})
     shape = a.shape if plain else _broadcast(name, (a, b))
-    if accumulate and out is None:
-        raise ValueError(f"{name}: accumulate=True adds to out; pass the array to add to as out=")
+    accumulate = _check.adding(name, accumulate, out)
     out = _check.out(name, out, shape, a.dtype)
     _in_place_or_apart(name, out, a=a, b=b)
     for key, x in (("a", a), ("b", b)):
         if x.shape != shape:  # a broadcast operand is read again after its place was written
             _check.no_overlap(name, "out", out, **{key: x})
     cols, ((a, mode_a), (b, mode_b)) = (1, ((a, FULL), (b, FULL))) if plain else _modes(shape, (a, b))
-    ints = (out.size // cols if cols else 0, cols, mode_a, mode_b, bool(accumulate))
+    ints = (out.size // cols if cols else 0, cols, mode_a, mode_b, accumulate)
     _core.run(name, a.dtype == np.float64, (out, a, b), ints, cost=_cost(name, out))
     return out
 
@@ -314,10 +312,13 @@ def one_hot(indices, classes, *, dtype=np.float32, out=None):
 
 
 def _real(where, dtype):
-    dtype = np.dtype(dtype)
-    if dtype not in _check.REALS:
+    try:
+        real = np.dtype(dtype)
+    except TypeError:
+        real = None
+    if real is None or real not in _check.REALS:
         raise TypeError(f"{where}: dtype must be float32 or float64, got {dtype}")
-    return dtype
+    return real
 
 
 # ---- the functions that the tables name ----

@@ -9,6 +9,7 @@ import numpy as np
 
 from fastnn import _core
 from fastnn.kernels import _check
+from fastnn.utils import checks
 
 _INT32 = np.dtype(np.int32)
 
@@ -54,13 +55,12 @@ def _softmax_grad(kernel, dy, y, out, accumulate):
     dtype = _check.same_dtype(kernel, dy=dy, y=y)
     _check.shape(kernel, "dy", dy, y.shape)
     rows, cols = _rows(kernel, "y", y)
-    if accumulate and out is None:
-        raise ValueError(f"{kernel}: accumulate=True needs out, the array to add to")
+    accumulate = _check.adding(kernel, accumulate, out)
     dx = _check.out(kernel, out, y.shape, dtype)
     if dx is not dy or accumulate:
         _check.no_overlap(kernel, "out", dx, dy=dy)
     _check.no_overlap(kernel, "out", dx, y=y)
-    _run(kernel, dtype, (dx, dy, y), (rows, cols, int(accumulate)), ns=0.4)
+    _run(kernel, dtype, (dx, dy, y), (rows, cols, accumulate), ns=0.4)
     return dx
 
 
@@ -130,6 +130,7 @@ def _loss(
     target="t",
     ns=1.0,
 ):
+    mean, scale = checks.boolean(kernel, "mean", mean), checks.number(kernel, "scale", scale)
     y = _check.array(kernel, name, y)
     rows, cols = _rows(kernel, name, y)
     shape = y.shape[:-1]
@@ -153,9 +154,7 @@ def _loss(
 
 
 def _smoothing(where, value):
-    if not 0 <= value <= 1:
-        raise ValueError(f"{where}: label_smoothing must be in [0, 1], got {value}")
-    return float(value)
+    return checks.number(where, "label_smoothing", value, least=0, most=1)
 
 
 def sparse_softmax_crossentropy(
@@ -296,9 +295,8 @@ squared_hinge = _hinge("squared_hinge", "mean(max(1 - t y, 0)^2) of each row; ta
 
 def huber(y, t, weights=None, delta=1.0, return_gradient=False, *, mean=False, scale=1.0, gradient_out=None):
     """mean(e^2 / 2 where |e| <= delta, else delta |e| - delta^2 / 2) of each row, e = y - t."""
-    if not delta > 0:
-        raise ValueError(f"huber: delta must be > 0, got {delta}")
-    return _loss("huber", y, t, weights, mean, scale, return_gradient, gradient_out, parameter=float(delta))
+    delta = checks.number("huber", "delta", delta, above=0, finite=False)
+    return _loss("huber", y, t, weights, mean, scale, return_gradient, gradient_out, parameter=delta)
 
 
 # ---- metrics ----
@@ -328,7 +326,8 @@ def categorical_accuracy(y, t):
 
 def binary_accuracy(y, t, threshold=0.5):
     """mean((y > threshold) == t) of each row."""
-    return _metric("binary_accuracy", y, t, sparse=False, reals=(float(threshold),))
+    threshold = checks.number("binary_accuracy", "threshold", threshold)
+    return _metric("binary_accuracy", y, t, sparse=False, reals=(threshold,))
 
 
 def _k(where, k):

@@ -6,6 +6,7 @@ import numpy as np
 
 from fastnn import _core
 from fastnn.kernels import _check
+from fastnn.utils import checks
 
 _INT32 = np.dtype(np.int32)
 _MOVED = (*_check.REALS, _INT32)
@@ -44,8 +45,8 @@ def strided_copy(x, *, out=None, accumulate=False):
     """A contiguous copy of any NumPy view x: transposed, sliced, flipped, broadcast. With `accumulate` it is added to
     `out`. float32, float64 or int32."""
     strides = _view("strided_copy", "x", x, _MOVED)
-    if accumulate and (out is None or x.dtype == _INT32):
-        raise ValueError("strided_copy: accumulate=True adds a float array to out; pass it as out=")
+    if _check.adding("strided_copy", accumulate, out) and x.dtype == _INT32:
+        raise ValueError("strided_copy: accumulate=True is for floats, got int32")
     out = _check.out("strided_copy", out, x.shape, x.dtype)
     _check.no_overlap("strided_copy", "out", out, x=x)
     kernel = "strided_copy_int" if x.dtype == _INT32 else "strided_copy"
@@ -57,6 +58,7 @@ def strided_copy(x, *, out=None, accumulate=False):
 def strided_scatter(y, x, *, accumulate=False):
     """y[...] = x (+= with `accumulate`) for any writable view y without repeated elements and contiguous x."""
     strides = _view("strided_scatter", "y", y, _check.REALS)
+    accumulate = _check.adding("strided_scatter", accumulate, y)
     x = _check.array("strided_scatter", "x", x)
     _check.same_dtype("strided_scatter", y=y, x=x)
     _check.shape("strided_scatter", "x", x, y.shape)
@@ -91,6 +93,9 @@ def broadcast_to(x, shape, *, out=None):
 
 def concatenate(arrays, axis=-1, *, out=None):
     """Arrays joined along `axis`."""
+    if not isinstance(arrays, (tuple, list, np.ndarray)):
+        raise TypeError(f"concatenate: arrays must be a list of arrays, got {type(arrays).__name__}")
+    axis = checks.integer("concatenate", "axis", axis)
     arrays = [_check.array("concatenate", f"arrays[{k}]", x) for k, x in enumerate(arrays)]
     if not arrays:
         raise ValueError("concatenate: arrays must hold at least one array, got none")
@@ -118,16 +123,17 @@ def concatenate(arrays, axis=-1, *, out=None):
 def copy_columns(x, columns, *, out=None, accumulate=False):
     """Columns columns[0] to columns[1] of x (rows, columns), contiguous: a split along the last axis."""
     x = _check.array("copy_columns", "x", x, ndim=2)
-    start, stop = columns
+    if not isinstance(columns, (tuple, list)) or len(columns) != 2:
+        raise ValueError(f"copy_columns: columns must be (start, stop), got {columns!r}")
+    start, stop = (checks.integer("copy_columns", "columns", j) for j in columns)
     if not 0 <= start <= stop <= x.shape[1]:
         raise ValueError(f"copy_columns: columns must be within [0, {x.shape[1]}], got {start} to {stop}")
-    if accumulate and out is None:
-        raise ValueError("copy_columns: accumulate=True adds to out; pass the array to add to as out=")
+    accumulate = _check.adding("copy_columns", accumulate, out)
     cols = stop - start
     out = _check.out("copy_columns", out, (x.shape[0], cols), x.dtype)
     _check.no_overlap("copy_columns", "out", out, x=x)
     place = x.ctypes.data + start * x.itemsize
-    ints = (x.shape[0], cols, cols, x.shape[1], bool(accumulate))
+    ints = (x.shape[0], cols, cols, x.shape[1], accumulate)
     _core.run("copy_columns", x.dtype == np.float64, (out, place), ints, cost=out.nbytes * _NS_BYTE)
     return out
 

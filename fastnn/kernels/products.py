@@ -87,8 +87,7 @@ def _general(a, b, out, transpose_a, transpose_b, bias, activation, accumulate, 
     if activation not in ACTIVATIONS:
         names = ", ".join(repr(name) for name in ACTIVATIONS)
         raise ValueError(f"{_WHERE}: activation must be one of {names}, got {activation!r}")
-    if accumulate and out is None:
-        raise ValueError(f"{_WHERE}: accumulate=True needs out, the array to add to")
+    accumulate = _check.adding(_WHERE, accumulate, out)
     out = _check.out(_WHERE, out, (*a.shape[:-2], m, n), dtype)
     _check.no_overlap(_WHERE, "out", out, a=a, b=b, bias=bias)
     count = out.size // (m * n) if m * n else 0

@@ -9,6 +9,7 @@ import numpy as np
 
 from fastnn import _core
 from fastnn.kernels import _check
+from fastnn.utils import checks
 
 
 def _counter(where, seed, stream, index):
@@ -19,16 +20,13 @@ def _counter(where, seed, stream, index):
 
 
 def _rate(where, rate):
-    if not 0 <= rate <= 1:
-        raise ValueError(f"{where}: rate must be within [0, 1], got {rate!r}")
-    return (float(rate),)
+    return (checks.number(where, "rate", rate, least=0, most=1),)
 
 
 def _dropout(name, x, rate, seed, stream, index, out, accumulate, spatial):
     x = _check.array(name, "x", x)
     reals, counter = _rate(name, rate), _counter(name, seed, stream, index)
-    if accumulate and out is None:
-        raise ValueError(f"{name}: accumulate=True adds to out; pass the array to add to as out=")
+    accumulate = _check.adding(name, accumulate, out)
     out = _check.out(name, out, x.shape, x.dtype)
     if _core.overlap(out, x) == 1:
         _check.no_overlap(name, "out", out, x=x)
@@ -36,9 +34,9 @@ def _dropout(name, x, rate, seed, stream, index, out, accumulate, spatial):
         if x.ndim < 2:
             raise ValueError(f"{name}: x must have samples and channels, got shape {x.shape}")
         cols, group = x.shape[-1], math.prod(x.shape[1:-1])
-        ints = (x.shape[0] * group, cols, stream, bool(accumulate), group)
+        ints = (x.shape[0] * group, cols, stream, accumulate, group)
     else:
-        ints = (x.size, 1, stream, bool(accumulate))
+        ints = (x.size, 1, stream, accumulate)
     if x.size:
         cost = 0.2 * x.size * x.itemsize / 4
         _core.run(name, x.dtype == np.float64, (out, x), ints, reals, cost=cost, **counter)

@@ -137,6 +137,10 @@ def as_tensor(x, dtype):
     if isinstance(x, Tensor):
         return x
     if isinstance(x, Variable):
+        if x.dtype in REALS and dtype in REALS and x.dtype != dtype:
+            raise TypeError(
+                f"variable {x.path} of {x.dtype} does not mix with tensors of {dtype}; give all layers one dtype"
+            )
         trace = graph.current_trace()
         if trace is None:
             node = graph.Node(graph.Leaf("variable", x, x.name), (), [Spec(x.shape, x.dtype)])

@@ -211,11 +211,17 @@ def class_ids(target, output_shape, ignore=None):
     if isinstance(target, (Tensor, Variable)):
         target = target if target.dtype == "int32" else ew.cast(target, "int32")
     else:
-        target = np.asarray(target).astype(np.int32)
-        classes = output_shape[-1]
+        target, classes = np.asarray(target), output_shape[-1]
+        if target.dtype.kind == "f":
+            fractions = ~np.isfinite(target) | (np.trunc(target) != target)
+            if fractions.any():
+                raise ValueError(f"class ids must be whole numbers, got {target[fractions].flat[0]}")
+        elif target.dtype.kind not in "iu":
+            target = target.astype(np.int32)
         wrong = ((target < 0) | (target >= classes)) & (target != (0 if ignore is None else ignore))
         if wrong.any():
-            raise ValueError(f"class ids must be in 0..{classes - 1}, got {target[wrong].flat[0]}")
+            raise ValueError(f"class ids must be in 0..{classes - 1}, got {target[wrong].flat[0]:.0f}")
+        target = target.astype(np.int32)
     if shape_of(target) != rows:
         hint = "; for targets of one column a class use the loss or metric without 'sparse', or y.argmax(axis=-1)"
         raise ValueError(

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fastnn.utils import seeding
+from fastnn.utils import checks, seeding
 
 
 def to_categorical(x, num_classes=None):
@@ -35,9 +35,13 @@ def to_categorical(x, num_classes=None):
 def normalize(x, axis=-1, order=2):
     """x divided by its `order` norm along `axis`; vectors of norm 0 stay 0. Axis None means the whole array's norm."""
     x = np.asarray(x)
+    order = checks.number("normalize", "order", order, above=0, finite=False)
     if axis is None:
         norm = np.linalg.norm(x.reshape(-1), order)
         return x / (norm if norm else 1.0)
+    axis = checks.integer("normalize", "axis", axis)
+    if not -x.ndim <= axis < x.ndim:
+        raise ValueError(f"normalize: axis {axis} is out of range for x of {x.ndim} dimensions")
     norm = np.linalg.norm(x, order, axis, keepdims=True)
     return x / np.where(norm == 0, 1.0, norm).astype(norm.dtype)
 

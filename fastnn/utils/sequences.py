@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from fastnn.utils.arrays import pad_sequences
+from fastnn.utils.checks import integer
 
 
 class PyDataset:
@@ -38,9 +39,7 @@ Sequence = PyDataset
 
 
 def _whole(where, name, value, least=1):
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-        raise ValueError(f"{where}: {name} must be an integer of at least {least}, got {value!r}")
-    return int(value)
+    return integer(where, name, value, least)
 
 
 class Windows(PyDataset):
