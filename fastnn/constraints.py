@@ -5,10 +5,9 @@
 `axis` is 0 for the weight vectors of a Dense kernel (in, out), [0, 1, 2] for the filters of a kernel (kh, kw, in, out).
 """
 
-import numpy as np
-
 from fastnn import ops
 from fastnn.saving import registry
+from fastnn.utils import checks
 
 EPSILON = 1e-7
 
@@ -28,11 +27,7 @@ class Constraint:
 
 
 def _bound(where, name, value):
-    if not isinstance(value, (int, float, np.number)) or isinstance(value, bool):
-        raise TypeError(f"{where}: {name} must be a number, got {type(value).__name__}")
-    if not value >= 0:
-        raise ValueError(f"{where}: {name} must not be negative, got {value}")
-    return value
+    return checks.number(where, name, value, least=0, finite=False)
 
 
 def _norms(w, axis):
@@ -40,11 +35,18 @@ def _norms(w, axis):
 
 
 class MaxNorm(Constraint):
-    """w * min(norms, max_value) / norms."""
+    """w * min(norms, max_value) / norms.
+
+    Args:
+        max_value: the largest norm, not negative; infinite for none.
+        axis: an integer, a list of them, or None for the norm of all of w.
+
+    What is no number is a TypeError, and a value or an axis that cannot be a ValueError, here and below.
+    """
 
     def __init__(self, max_value=2, axis=0):
         self.max_value = _bound("MaxNorm", "max_value", max_value)
-        self.axis = axis
+        self.axis = checks.axes("MaxNorm", "axis", axis)
 
     def __call__(self, w):
         norms = _norms(w, self.axis)
@@ -55,17 +57,21 @@ class MaxNorm(Constraint):
 
 
 class NonNeg(Constraint):
-    """max(w, 0)."""
+    """max(w, 0): negative weights become 0."""
 
     def __call__(self, w):
         return ops.maximum(w, 0.0)
 
 
 class UnitNorm(Constraint):
-    """w / norms."""
+    """w / norms.
+
+    Args:
+        axis: as for `MaxNorm`.
+    """
 
     def __init__(self, axis=0):
-        self.axis = axis
+        self.axis = checks.axes("UnitNorm", "axis", axis)
 
     def __call__(self, w):
         return w / (_norms(w, self.axis) + EPSILON)
@@ -75,17 +81,21 @@ class UnitNorm(Constraint):
 
 
 class MinMaxNorm(Constraint):
-    """w * (rate * clip(norms, min_value, max_value) + (1 - rate) * norms) / norms; rate 1 is strict."""
+    """w * (rate * clip(norms, min_value, max_value) + (1 - rate) * norms) / norms.
+
+    Args:
+        min_value, max_value: bounds of the norm, neither negative nor in the wrong order (ValueError).
+        rate: in [0, 1]; 1 is strict, less moves norms only part of the way into the bounds.
+        axis: as for `MaxNorm`.
+    """
 
     def __init__(self, min_value=0.0, max_value=1.0, rate=1.0, axis=0):
         self.min_value = _bound("MinMaxNorm", "min_value", min_value)
         self.max_value = _bound("MinMaxNorm", "max_value", max_value)
-        self.rate = _bound("MinMaxNorm", "rate", rate)
+        self.rate = checks.number("MinMaxNorm", "rate", rate, least=0, most=1)
         if min_value > max_value:
             raise ValueError(f"MinMaxNorm: min_value must not exceed max_value, got {min_value} and {max_value}")
-        if rate > 1:
-            raise ValueError(f"MinMaxNorm: rate must be in [0, 1], got {rate}")
-        self.axis = axis
+        self.axis = checks.axes("MinMaxNorm", "axis", axis)
 
     def __call__(self, w):
         norms = _norms(w, self.axis)
@@ -107,10 +117,23 @@ def get(identifier):
 
 
 def serialize(constraint):
+    """The config of a constraint, fit for JSON: what `deserialize` and `get` make an equal one from.
+
+    Args:
+        constraint: a `Constraint`, or a function registered with `register_keras_serializable`; None stays None.
+    """
     return registry.serialize_keras_object(constraint)
 
 
 def deserialize(config, custom_objects=None):
+    """The constraint that a name or a config describes.
+
+    Args:
+        config: what `serialize` gave, or a name, such as "max_norm".
+        custom_objects: {name: class} of constraints of one's own.
+
+    A name that is not known is a ValueError, which lists those that are.
+    """
     return registry.deserialize_keras_object(config, custom_objects=custom_objects, module_objects=NAMES)
 
 

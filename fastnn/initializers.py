@@ -12,7 +12,7 @@ import numpy as np
 
 from fastnn import config
 from fastnn.saving import registry
-from fastnn.utils import seeding
+from fastnn.utils import checks, seeding
 
 #: Elements drawn at a time: 8 MiB of float64, so that a large embedding is not doubled in memory.
 CHUNK = 1 << 20
@@ -88,7 +88,7 @@ class Identity(Initializer):
     """`gain` times the identity matrix; only for two dimensions."""
 
     def __init__(self, gain=1.0):
-        self.gain = gain
+        self.gain = checks.number("Identity", "gain", gain)
 
     def __call__(self, shape, dtype=None):
         shape = _shape("Identity", shape)
@@ -157,8 +157,8 @@ class RandomNormal(RandomInitializer):
     """Normal values of the given mean and standard deviation."""
 
     def __init__(self, mean=0.0, stddev=0.05, seed=None):
-        self.mean = mean
-        self.stddev = stddev
+        self.mean = checks.number("RandomNormal", "mean", mean)
+        self.stddev = checks.number("RandomNormal", "stddev", stddev, least=0)
         super().__init__(seed)
 
     def __call__(self, shape, dtype=None):
@@ -172,8 +172,8 @@ class TruncatedNormal(RandomInitializer):
     """Normal values, those beyond two standard deviations drawn again."""
 
     def __init__(self, mean=0.0, stddev=0.05, seed=None):
-        self.mean = mean
-        self.stddev = stddev
+        self.mean = checks.number("TruncatedNormal", "mean", mean)
+        self.stddev = checks.number("TruncatedNormal", "stddev", stddev, least=0)
         super().__init__(seed)
 
     def __call__(self, shape, dtype=None):
@@ -187,8 +187,10 @@ class RandomUniform(RandomInitializer):
     """Uniform values in [minval, maxval)."""
 
     def __init__(self, minval=-0.05, maxval=0.05, seed=None):
-        self.minval = minval
-        self.maxval = maxval
+        self.minval = checks.number("RandomUniform", "minval", minval)
+        self.maxval = checks.number("RandomUniform", "maxval", maxval)
+        if self.minval > self.maxval:
+            raise ValueError(f"RandomUniform: minval must not exceed maxval, got {minval} and {maxval}")
         super().__init__(seed)
 
     def __call__(self, shape, dtype=None):
@@ -215,8 +217,6 @@ class VarianceScaling(RandomInitializer):
         self, scale=1.0, mode="fan_in", distribution="truncated_normal", seed=None, input_axes=None, output_axes=None
     ):
         where = type(self).__name__
-        if not isinstance(scale, (int, float, np.number)) or isinstance(scale, bool) or not scale > 0.0:
-            raise ValueError(f"{where}: scale must be positive, got {scale!r}")
         mode = str(mode).lower()
         if mode not in MODES:
             raise ValueError(f"{where}: mode must be one of {', '.join(MODES)}, got {mode!r}")
@@ -225,7 +225,7 @@ class VarianceScaling(RandomInitializer):
             distribution = "truncated_normal"
         if distribution not in DISTRIBUTIONS:
             raise ValueError(f"{where}: distribution must be one of {', '.join(DISTRIBUTIONS)}, got {distribution!r}")
-        self.scale = scale
+        self.scale = checks.number(where, "scale", scale, above=0)
         self.mode = mode
         self.distribution = distribution
         self.input_axes = input_axes
@@ -303,7 +303,7 @@ class Orthogonal(RandomInitializer):
     """
 
     def __init__(self, gain=1.0, seed=None):
-        self.gain = gain
+        self.gain = checks.number("Orthogonal", "gain", gain)
         super().__init__(seed)
 
     def __call__(self, shape, dtype=None):
@@ -369,10 +369,23 @@ def get(identifier):
 
 
 def serialize(initializer):
+    """The config of an initializer, fit for JSON: what `deserialize` and `get` make an equal one from.
+
+    Args:
+        initializer: an `Initializer`, or a function registered with `register_keras_serializable`; None stays None.
+    """
     return registry.serialize_keras_object(initializer)
 
 
 def deserialize(config, custom_objects=None):
+    """The initializer that a name or a config describes.
+
+    Args:
+        config: what `serialize` gave, or a name, such as "glorot_uniform".
+        custom_objects: {name: class} of initializers of one's own.
+
+    A name that is not known is a ValueError, which lists those that are.
+    """
     return registry.deserialize_keras_object(config, custom_objects=custom_objects, module_objects=NAMES)
 
 

@@ -5,6 +5,8 @@ the formula says. Classes are functions with their options and a `reduction`. Bo
 on symbolic tensors in a graph. Where a fused kernel exists it is used: it gives the loss and its gradient in one pass.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
 from fastnn import config, ops
@@ -12,7 +14,10 @@ from fastnn.graph import Tensor, mask_of
 from fastnn.ops import nn, structured_losses
 from fastnn.ops.core import normalize_axis, shape_of
 from fastnn.saving import registry
+from fastnn.utils import checks
 from fastnn.variables import Variable
+
+__all__ = ["deserialize", "get", "kullback_leibler_divergence", "resolve", "serialize"]
 
 REDUCTIONS = ("sum_over_batch_size", "mean", "sum", "mean_with_sample_weight", "none", None)
 
@@ -76,9 +81,33 @@ def _classes_last(x, axis, where):
     return ops.transpose(x, (*(j for j in range(x.ndim) if j != axis), axis))
 
 
+#: Options of losses that are numbers, and their bounds.
+_BOUNDS = {
+    "label_smoothing": {"least": 0, "most": 1},
+    "delta": {"above": 0, "finite": False},
+    "q": {"above": 0, "below": 1},
+    "alpha": {},
+    "beta": {},
+    "gamma": {},
+    "margin": {},
+}
+
+
+def check_options(where, options, axes=checks.integer):
+    """The options of a loss or metric with those that are numbers or axes checked; `axes`: the check of the latter."""
+    checked = dict(options)
+    for name, value in options.items():
+        if name in _BOUNDS:
+            checked[name] = checks.number(where, name, value, **_BOUNDS[name])
+        elif name == "axis":
+            checked[name] = axes(where, name, value)
+        elif name == "ignore_class" and value is not None:
+            checked[name] = checks.integer(where, name, value)
+    return checked
+
+
 def _check_smoothing(label_smoothing, where):
-    if not 0 <= label_smoothing <= 1:
-        raise ValueError(f"{where}: label_smoothing must be in [0, 1], got {label_smoothing}")
+    check_options(where, {"label_smoothing": label_smoothing})
 
 
 def _smooth(y_true, label_smoothing, classes):
@@ -113,8 +142,7 @@ def mean_squared_logarithmic_error(y_true, y_pred):
 
 def huber(y_true, y_pred, delta=1.0):
     """mean of e^2 / 2 where |e| <= delta, else delta |e| - delta^2 / 2; e = y_pred - y_true. Huber 1964."""
-    if not delta > 0:
-        raise ValueError(f"huber: delta must be above 0, got {delta}")
+    check_options("huber", {"delta": delta})
     return _rows("huber", *same_shape("huber", y_true, y_pred), delta)
 
 
@@ -341,7 +369,7 @@ class Loss:
         """The reduced loss: a number (or symbolic scalar), or the weighted values when `reduction` is None."""
         steps = mask_of(y_pred)
         y_true, y_pred = self._arguments(y_true, y_pred)
-        values = self.call(y_true, y_pred)
+        values = self._called(y_true, y_pred)
         mask = self._mask_weight(y_true, y_pred, values, steps)
         weight = None if sample_weight is None else weights_for(sample_weight, values, self.name)
         if mask is not None:
@@ -353,35 +381,49 @@ class Loss:
         if self.reduction == "sum":
             total = ops.sum(values)
         elif self.reduction == "mean_with_sample_weight" and weight is not None:
-            norm = ops.sum(weight)
-            total = ops.divide(ops.sum(values), ops.where(ops.equal(norm, 0.0), 1.0, norm))
+            total = weighted_mean(values, ops.multiply(weight, ops.ones_like(values)))
         else:
             total = ops.mean(values)
         return total if is_symbolic(total) else total[()]
 
+    def _called(self, y_true, y_pred):
+        values = self.call(y_true, y_pred)
+        if not isinstance(values, (Tensor, np.ndarray, np.generic)):
+            raise TypeError(
+                f"loss {self.name!r} must return a tensor, a value for each sample, computed with fastnn.ops; got "
+                f"{values!r}"
+            )
+        return values
+
     def per_sample(self, y_true, y_pred):
         """(batch,): the loss of each sample, the mean (for reduction "sum" the sum) over whatever dimensions `call`
         leaves beside the batch. The mean of these over a batch is the loss of reduction "sum_over_batch_size"."""
+        return self.samples(y_true, y_pred).values
+
+    def samples(self, y_true, y_pred):
+        """`per_sample` with what else a reduction over samples has to know."""
         steps = mask_of(y_pred)
         y_true, y_pred = self._arguments(y_true, y_pred)
         if len(y_pred.shape) == 1:  # one number a sample
             y_pred = ops.expand_dims(y_pred, -1)
-        values = self.call(y_true, y_pred)
+        values = self._called(y_true, y_pred)
         mask = self._mask_weight(y_true, y_pred, values, steps)
         if mask is not None:
             values = ops.multiply(values, mask)
         shape, batch = shape_of(values), shape_of(y_pred)[0]
         if len(shape) == 0:
-            return ops.broadcast_to(values, (batch,))
+            return Samples(ops.broadcast_to(values, (batch,)), None, True)
         if shape[0] != batch:
             raise ValueError(
                 f"{self.name}: gives values of shape {tuple(shape)} for predictions of {tuple(shape_of(y_pred))}; the "
                 "first dimension must stay that of the samples"
             )
-        if len(shape) == 1:
-            return values
-        reduce = ops.sum if self.reduction == "sum" else ops.mean
-        return reduce(values, axis=tuple(range(1, len(shape))))
+        share = None if mask is None else ops.multiply(mask, ops.ones_like(values))
+        if len(shape) > 1:
+            axes = tuple(range(1, len(shape)))
+            values = (ops.sum if self.reduction == "sum" else ops.mean)(values, axis=axes)
+            share = None if share is None else ops.mean(share, axis=axes)
+        return Samples(values, share, False)
 
     def _arguments(self, y_true, y_pred):
         if not is_symbolic(y_pred):
@@ -416,6 +458,21 @@ class Loss:
         return f"<{type(self).__name__} name={self.name} reduction={self.reduction}>"
 
 
+class Samples(NamedTuple):
+    """Losses of samples: (batch,) values, already masked; the share of each sample that the mask lets count, (batch,)
+    or None; and whether they are one value of the whole batch, repeated."""
+
+    values: object
+    share: object
+    of_batch: bool
+
+
+def weighted_mean(values, weight):
+    """sum(values) / sum(weight), of values that are weighted already; 0 where nothing weighs anything."""
+    norm = ops.sum(weight)
+    return ops.divide(ops.sum(values), ops.where(ops.equal(norm, 0.0), 1.0, norm))
+
+
 def weights_for(sample_weight, values, where):
     """Sample weights shaped so that they multiply `values` from the samples' dimension on."""
     shape = tuple(shape_of(values))
@@ -440,7 +497,9 @@ class LossFunctionWrapper(Loss):
 
     def __init__(self, fn, reduction="sum_over_batch_size", name=None, dtype=None, **kwargs):
         super().__init__(name or getattr(fn, "__name__", None), reduction, dtype)
-        _check_smoothing(kwargs.get("label_smoothing", 0.0), type(self).__name__)
+        if fn in _FUNCTIONS:  # the options of other functions are theirs
+            several = fn in (dice, tversky)
+            kwargs = check_options(type(self).__name__, kwargs, checks.axes if several else checks.integer)
         self.fn = fn
         self._fn_kwargs = kwargs
         for option in self._options:
@@ -625,8 +684,6 @@ class CategoricalGeneralizedCrossEntropy(LossFunctionWrapper):
 
     def __init__(self, q=0.5, reduction="sum_over_batch_size", name="categorical_generalized_cross_entropy",
                  dtype=None):  # fmt: skip
-        if not 0 < q < 1:
-            raise ValueError(f"CategoricalGeneralizedCrossEntropy: q must be in (0, 1), got {q}")
         super().__init__(categorical_generalized_cross_entropy, reduction, name, dtype, q=q)
 
 
@@ -696,6 +753,7 @@ _NAMES |= {
     "mse": mse, "MSE": mse, "mae": mae, "MAE": mae, "mape": mape, "MAPE": mape, "msle": msle, "MSLE": msle,
     "kld": kld, "KLD": kld, "bce": bce, "BCE": bce, "logcosh": logcosh,
 }  # fmt: skip
+__all__ += sorted(_NAMES)
 
 
 def get(identifier):

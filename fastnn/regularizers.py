@@ -4,12 +4,11 @@ Each is a function of one tensor that returns a scalar, written with `fastnn.ops
 graph and is differentiated with it, on NumPy arrays it computes at once.
 """
 
-import math
-
 import numpy as np
 
 from fastnn import ops
 from fastnn.saving import registry
+from fastnn.utils import checks
 
 
 class Regularizer:
@@ -26,20 +25,18 @@ class Regularizer:
         return cls(**config)
 
 
-def _factor(where, name, value):
-    if not isinstance(value, (int, float, np.number)) or isinstance(value, bool):
-        raise TypeError(f"{where}: {name} must be a number, got {type(value).__name__}")
-    if not (math.isfinite(value) and value >= 0):
-        raise ValueError(f"{where}: {name} must be finite and not negative, got {value}")
-    return float(value)
-
-
 class L1L2(Regularizer):
-    """l1 * sum |x| + l2 * sum x^2."""
+    """l1 * sum |x| + l2 * sum x^2.
+
+    Args:
+        l1, l2: the factors, finite and not negative; None is 0.
+
+    Another number is a ValueError, and what is no number a TypeError, here and below.
+    """
 
     def __init__(self, l1=0.0, l2=0.0):
-        self.l1 = _factor(type(self).__name__, "l1", 0.0 if l1 is None else l1)
-        self.l2 = _factor(type(self).__name__, "l2", 0.0 if l2 is None else l2)
+        self.l1 = checks.number(type(self).__name__, "l1", 0.0 if l1 is None else l1, least=0)
+        self.l2 = checks.number(type(self).__name__, "l2", 0.0 if l2 is None else l2, least=0)
 
     def __call__(self, x):
         terms = []
@@ -54,10 +51,14 @@ class L1L2(Regularizer):
 
 
 class L1(Regularizer):
-    """l1 * sum |x|."""
+    """l1 * sum |x|.
+
+    Args:
+        l1: the factor, finite and not negative; None is 0.01.
+    """
 
     def __init__(self, l1=0.01):
-        self.l1 = _factor("L1", "l1", 0.01 if l1 is None else l1)
+        self.l1 = checks.number("L1", "l1", 0.01 if l1 is None else l1, least=0)
 
     def __call__(self, x):
         return ops.sum(ops.abs(x)) * self.l1
@@ -67,10 +68,14 @@ class L1(Regularizer):
 
 
 class L2(Regularizer):
-    """l2 * sum x^2 (no factor 1/2)."""
+    """l2 * sum x^2 (no factor 1/2).
+
+    Args:
+        l2: the factor, finite and not negative; None is 0.01.
+    """
 
     def __init__(self, l2=0.01):
-        self.l2 = _factor("L2", "l2", 0.01 if l2 is None else l2)
+        self.l2 = checks.number("L2", "l2", 0.01 if l2 is None else l2, least=0)
 
     def __call__(self, x):
         return ops.sum(ops.square(x)) * self.l2
@@ -81,13 +86,16 @@ class L2(Regularizer):
 
 class Lp(Regularizer):
     """factor * sum |x|^p for p >= 1: between and beyond L1 and L2 ("bridge" penalties, Frank & Friedman 1993).
-    fastnn's own."""
+    fastnn's own.
+
+    Args:
+        p: the power, at least 1.
+        factor: finite and not negative.
+    """
 
     def __init__(self, p=1.5, factor=0.01):
-        self.factor = _factor("Lp", "factor", factor)
-        self.p = _factor("Lp", "p", p)
-        if self.p < 1:
-            raise ValueError(f"Lp: p must be at least 1 (below, the slope at 0 is infinite), got {p}")
+        self.factor = checks.number("Lp", "factor", factor, least=0)
+        self.p = checks.number("Lp", "p", p, least=1)  # below 1 the slope at 0 is infinite
 
     def __call__(self, x):
         if self.p == 1:
@@ -101,10 +109,16 @@ class Lp(Regularizer):
 
 
 class OrthogonalRegularizer(Regularizer):
-    """factor times the mean absolute cosine between different rows (mode "rows") or columns of a matrix."""
+    """factor times the mean absolute cosine between different rows or columns of a matrix. Called with anything but
+    a matrix it raises ValueError.
+
+    Args:
+        factor: finite and not negative.
+        mode: "rows" or "columns".
+    """
 
     def __init__(self, factor=0.01, mode="rows"):
-        self.factor = _factor("OrthogonalRegularizer", "factor", factor)
+        self.factor = checks.number("OrthogonalRegularizer", "factor", factor, least=0)
         if mode not in ("rows", "columns"):
             raise ValueError(f"OrthogonalRegularizer: mode must be 'rows' or 'columns', got {mode!r}")
         self.mode = mode
@@ -139,10 +153,23 @@ def get(identifier):
 
 
 def serialize(regularizer):
+    """The config of a regularizer, fit for JSON: what `deserialize` and `get` make an equal one from.
+
+    Args:
+        regularizer: a `Regularizer`, or a function registered with `register_keras_serializable`; None stays None.
+    """
     return registry.serialize_keras_object(regularizer)
 
 
 def deserialize(config, custom_objects=None):
+    """The regularizer that a name or a config describes.
+
+    Args:
+        config: what `serialize` gave, or a name, such as "l2".
+        custom_objects: {name: class} of regularizers of one's own.
+
+    A name that is not known is a ValueError, which lists those that are.
+    """
     return registry.deserialize_keras_object(config, custom_objects=custom_objects, module_objects=NAMES)
 
 

@@ -144,6 +144,21 @@ def slopes(layer, x):
     return value[:, 0], slope[:, 0]
 
 
+@pytest.mark.parametrize("make, message", [
+    (lambda: layers.ELU("a"), "ELU: alpha must be a number, got 'a'"),
+    (lambda: layers.Softmax("a"), "Softmax: axis must be an integer, got 'a'"),
+    (lambda: layers.ReLU(max_value=-1), "ReLU: max_value must be >= 0, got -1"),
+    (lambda: layers.LeakyReLU(np.nan), "LeakyReLU: negative_slope must be >= 0, got nan"),
+    (lambda: layers.Dropout(0.5, seed="a"), "Dropout: seed must be an integer, got 'a'"),
+    (lambda: layers.GaussianDropout(2), r"GaussianDropout: rate must be in \[0, 1\], got 2"),
+    (lambda: layers.AlphaDropout("a"), r"AlphaDropout: rate must be in \[0, 1\], got 'a'"),
+    (lambda: layers.SpatialDropout1D(-1), r"SpatialDropout1D: rate must be in \[0, 1\], got -1"),
+])  # fmt: skip
+def test_errors_of_settings(make, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        make()
+
+
 def test_prelu_at_and_around_its_kink(float64):
     layer = layers.PReLU()
     layer(np.zeros((1, 1)))

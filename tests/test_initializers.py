@@ -8,6 +8,8 @@ import pytest
 from fastnn import initializers
 from fastnn.utils import SeedGenerator, set_random_seed
 
+NAN = float("nan")
+
 
 @pytest.mark.parametrize(
     "shape, fans",
@@ -113,7 +115,18 @@ def test_get():
 @pytest.mark.parametrize(
     "make, message",
     [
-        (lambda: initializers.VarianceScaling(0), "scale must be positive, got 0"),
+        (lambda: initializers.VarianceScaling(0), "VarianceScaling: scale must be finite and > 0, got 0"),
+        (lambda: initializers.VarianceScaling(NAN), "VarianceScaling: scale must be finite and > 0, got nan"),
+        (lambda: initializers.VarianceScaling(math.inf), "VarianceScaling: scale must be finite and > 0, got inf"),
+        (lambda: initializers.RandomNormal(stddev=-1), "RandomNormal: stddev must be finite and >= 0, got -1"),
+        (lambda: initializers.RandomNormal(stddev=NAN), "RandomNormal: stddev must be finite and >= 0, got nan"),
+        (lambda: initializers.RandomNormal("a"), "RandomNormal: mean must be a number, got 'a'"),
+        (lambda: initializers.TruncatedNormal(stddev=-1), "TruncatedNormal: stddev must be finite and >= 0, got -1"),
+        (lambda: initializers.TruncatedNormal("a"), "TruncatedNormal: mean must be a number, got 'a'"),
+        (lambda: initializers.RandomUniform(2, 1), "RandomUniform: minval must not exceed maxval, got 2 and 1"),
+        (lambda: initializers.RandomUniform("a"), "RandomUniform: minval must be a number, got 'a'"),
+        (lambda: initializers.Orthogonal("a"), "Orthogonal: gain must be a number, got 'a'"),
+        (lambda: initializers.Identity("a"), "Identity: gain must be a number, got 'a'"),
         (lambda: initializers.VarianceScaling(1, "fan"), "mode must be one of"),
         (lambda: initializers.VarianceScaling(1, "fan_in", "cauchy"), "distribution must be one of"),
         (lambda: initializers.HeNormal(seed=-1), "seed must be in"),
@@ -121,5 +134,5 @@ def test_get():
     ],
 )
 def test_errors(make, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((TypeError, ValueError), match=message):
         make()

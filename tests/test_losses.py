@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from compiled import central, run
 
-from fastnn import graph, losses, ops
+from fastnn import graph, losses, ops, optimizers
+from fastnn.layers import Dense, Input
+from fastnn.models import Sequential
 
 RNG = np.random.default_rng(7)
 ROWS, COLUMNS = 5, 4
@@ -313,6 +315,43 @@ def test_shapes_that_do_not_fit(name):
 def test_class_ids_out_of_range():
     with pytest.raises(ValueError, match=r"0\.\.3, got 4"):
         losses.sparse_categorical_crossentropy(np.array([0, 4]), np.full((2, 4), 0.25))
+    for wrong in (1.5, np.nan, np.inf):
+        with pytest.raises(ValueError, match=f"class ids must be whole numbers, got {wrong}"):
+            losses.sparse_categorical_crossentropy(np.array([0, wrong]), np.full((2, 4), 0.25))
+    with pytest.raises(ValueError, match=r"0\.\.3, got 3000000000"):
+        losses.sparse_categorical_crossentropy(np.array([0, 3e9]), np.full((2, 4), 0.25))
+
+
+@pytest.mark.parametrize("make, message", [
+    (lambda: losses.Huber(-1), "Huber: delta must be > 0, got -1"),
+    (lambda: losses.Huber("a"), "Huber: delta must be a number, got 'a'"),
+    (lambda: losses.huber([1.0], [2.0], delta="a"), "huber: delta must be a number, got 'a'"),
+    (lambda: losses.Tversky("a"), "Tversky: alpha must be a number, got 'a'"),
+    (lambda: losses.Tversky(axis="a"), "Tversky: axis must be an integer, a list of integers or None, got 'a'"),
+    (lambda: losses.BinaryFocalCrossentropy(gamma="a"), "BinaryFocalCrossentropy: gamma must be a number, got 'a'"),
+    (lambda: losses.BinaryFocalCrossentropy(alpha=np.nan), "BinaryFocalCrossentropy: alpha must be finite, got nan"),
+    (lambda: losses.CosineSimilarity("a"), "CosineSimilarity: axis must be an integer, got 'a'"),
+    (lambda: losses.BinaryCrossentropy(label_smoothing="a"), "BinaryCrossentropy: label_smoothing must be a number"),
+    (lambda: losses.BinaryCrossentropy(label_smoothing=2), r"label_smoothing must be in \[0, 1\], got 2"),
+    (lambda: losses.CategoricalGeneralizedCrossEntropy("a"), "CrossEntropy: q must be a number, got 'a'"),
+    (lambda: losses.CategoricalGeneralizedCrossEntropy(1), r"CrossEntropy: q must be in \(0, 1\), got 1"),
+    (lambda: losses.SparseCategoricalCrossentropy(ignore_class=1.5), "ignore_class must be an integer, got 1.5"),
+    (lambda: losses.LossFunctionWrapper(losses.huber, delta=0), "LossFunctionWrapper: delta must be > 0, got 0"),
+])  # fmt: skip
+def test_errors_of_options(make, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        make()
+
+
+def test_options_of_other_functions_are_theirs():
+    loss = losses.LossFunctionWrapper(lambda y_true, y_pred, alpha: y_pred[:, 0], alpha="a")
+    assert loss([[1.0]], [[2.0]]) == 2.0
+
+
+def test_public_names():
+    names = {}
+    exec("from fastnn.losses import *", names)
+    assert {"Huber", "mse", "get"} <= names.keys() and not {"is_symbolic", "shape_of", "ops", "np"} & names.keys()
 
 
 def test_per_sample():
@@ -417,3 +456,54 @@ def test_resolve():
     ]:
         assert losses.resolve("crossentropy", *shapes).fn is f
     assert losses.resolve("mse", (None, 1), (None, 1)).name == "mse"
+
+
+def compiled(loss, x, y, weights=None):
+    """Loss and gradient by the weights (4, 3) of a linear model, from one step of SGD."""
+    model = Sequential([Input((4,)), Dense(3, use_bias=False, kernel_initializer="orthogonal", dtype="float64")])
+    model.set_weights([np.linspace(-1, 1, 12).reshape(4, 3)])
+    model.compile(optimizers.SGD(1.0), loss)
+    before = model.get_weights()[0]
+    value = model.evaluate(x, y, sample_weight=weights, batch_size=len(x), verbose=0)
+    model.train_on_batch(x, y, sample_weight=weights)
+    return value, before - model.get_weights()[0]
+
+
+@pytest.mark.parametrize("weights", [None, np.arange(6.0), np.zeros(6), np.array([0, 0, 0, 1, 1, 0.0])])
+@pytest.mark.parametrize(
+    "loss",
+    [
+        losses.MeanSquaredError,
+        losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=-1),
+        losses.Dice,
+        losses.Tversky,
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("reduction", ["sum", "mean", "sum_over_batch_size", "mean_with_sample_weight"])
+def test_reductions_compiled(loss, reduction, weights, rng):
+    """Value and gradient in a step are those of the loss called on arrays, masked and weighted."""
+    x = rng.normal(size=(6, 4))
+    sparse = isinstance(loss, losses.Loss)
+    y = np.array([0, 1, 2, -1, -1, 1]) if sparse else rng.random((6, 3))
+    if sparse:
+        loss = losses.SparseCategoricalCrossentropy(
+            from_logits=True, ignore_class=-1, reduction=reduction, dtype="float64"
+        )
+    else:
+        loss = loss(reduction=reduction, dtype="float64")
+    of_batch = isinstance(loss, (losses.Dice, losses.Tversky))
+    if of_batch and weights is not None:
+        pytest.skip("one value for the whole batch: there are no samples to weigh")
+    value, gradient = compiled(loss, x, y, weights)
+    w = np.linspace(-1, 1, 12).reshape(4, 3)
+
+    def called(w):
+        return float(loss(y, x @ w, sample_weight=weights))
+
+    assert value == pytest.approx(called(w), rel=1e-9, abs=1e-12)
+    for at in np.ndindex(w.shape):
+        step = np.zeros_like(w)
+        step[at] = 1e-5
+        slope = (called(w + step) - called(w - step)) / 2e-5
+        assert gradient[at] == pytest.approx(slope, rel=1e-5, abs=1e-8)

@@ -254,6 +254,24 @@ def test_r2(aggregation):
     check(lambda d: metrics.R2Score(aggregation, dtype=d), t, y, want, rtol=2e-5)
 
 
+def test_r2_of_targets_without_variance():
+    score = metrics.R2Score()
+    assert score(np.array([[0.3]], "float32"), np.array([[0.8]], "float32")) == 0
+    y = np.full((1000, 2), 0.3, "float32")
+    y[:, 1] = 1e4 + RNG.normal(size=1000)  # and of some far from 0
+    predicted = y + RNG.normal(0, 0.5, size=y.shape).astype("float32")
+    wide, error = y[:, 1].astype(float), (predicted - y)[:, 1].astype(float)
+    want = [0, 1 - (error**2).sum() / ((wide - wide.mean()) ** 2).sum()]
+    eager = metrics.R2Score(None)
+    for start in range(0, 1000, 64):
+        eager.update_state(y[start : start + 64], predicted[start : start + 64])
+    np.testing.assert_allclose(eager.result(), want, rtol=1e-9)
+    model = Sequential([Input((2,)), Dense(2, kernel_initializer="identity")])
+    model.compile(loss="mse", metrics=[metrics.R2Score(None)])
+    got = model.evaluate(predicted, y, batch_size=64, verbose=0, return_dict=True)["r2_score"]
+    np.testing.assert_allclose(got, want, rtol=1e-5)
+
+
 def test_intersection_over_union():
     predicted = SCORES.argmax(-1)
 
@@ -401,6 +419,33 @@ def test_wrong_arguments():
         lambda: metrics.R2Score("mean"), lambda: metrics.BinaryAccuracy(threshold=3),
     ):  # fmt: skip
         with pytest.raises(ValueError, match=r"must be|is for"):
+            make()
+    for make, message in [
+        (lambda: metrics.Precision(top_k=0), "Precision: top_k must be an integer of at least 1, got 0"),
+        (lambda: metrics.Recall(top_k="a"), "Recall: top_k must be an integer of at least 1, got 'a'"),
+        (lambda: metrics.Recall(top_k=1.5), "Recall: top_k must be an integer of at least 1, got 1.5"),
+        (lambda: metrics.Precision(class_id="a"), "Precision: class_id must be an integer of at least 0, got 'a'"),
+        (lambda: metrics.Precision(class_id=-1), "Precision: class_id must be an integer of at least 0, got -1"),
+        (lambda: metrics.Precision("a"), "Precision: thresholds must be a number, got 'a'"),
+        (lambda: metrics.TopKCategoricalAccuracy(0), "^TopKCategoricalAccuracy: k must be an integer of at least 1"),
+        (lambda: metrics.TopKCategoricalAccuracy(1.9), "k must be an integer of at least 1, got 1.9"),
+        (lambda: metrics.SparseTopKCategoricalAccuracy("a"), "SparseTopKCategoricalAccuracy: k must be an integer"),
+        (lambda: metrics.R2Score(num_regressors=1.5), "R2Score: num_regressors must be an integer of at least 0"),
+        (lambda: metrics.R2Score(num_regressors="a"), "R2Score: num_regressors must be an integer of at least 0"),
+        (lambda: metrics.BinaryAccuracy(threshold=None), "BinaryAccuracy: threshold must be a number, got None"),
+        (lambda: metrics.BinaryAccuracy(threshold="a"), "BinaryAccuracy: threshold must be a number, got 'a'"),
+        (lambda: metrics.BinaryIoU(threshold="a"), "BinaryIoU: threshold must be a number, got 'a'"),
+        (lambda: metrics.SensitivityAtSpecificity("a"), "SensitivityAtSpecificity: specificity must be a number"),
+        (lambda: metrics.AUC("a"), "AUC: num_thresholds must be an integer of at least 2, got 'a'"),
+        (lambda: metrics.AUC(2.5), "AUC: num_thresholds must be an integer of at least 2, got 2.5"),
+        (lambda: metrics.MeanIoU("a"), "MeanIoU: num_classes must be an integer of at least 1, got 'a'"),
+        (lambda: metrics.IoU(2.5, [0]), "IoU: num_classes must be an integer of at least 1, got 2.5"),
+        (lambda: metrics.IoU(0, [0]), "IoU: num_classes must be an integer of at least 1, got 0"),
+        (lambda: metrics.IoU(2, 0), "IoU: target_class_ids must be a list of class ids, got 0"),
+        (lambda: metrics.CosineSimilarity(axis="a"), "CosineSimilarity: axis must be an integer, got 'a'"),
+        (lambda: metrics.BinaryCrossentropy(label_smoothing="a"), "label_smoothing must be a number, got 'a'"),
+    ]:
+        with pytest.raises((TypeError, ValueError), match=message):
             make()
     with pytest.raises(ValueError, match=r"y_true of shape \(3, 2\)"):
         metrics.AUC().update_state(np.zeros((3, 2)), np.zeros((3, 4)))

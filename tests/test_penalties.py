@@ -37,13 +37,14 @@ def test_orthogonal(mode):
 
 def test_regularizer_errors():
     for make, message in [
-        (lambda: regularizers.L2(-1), "L2: l2 must be finite and not negative, got -1"),
+        (lambda: regularizers.L2(-1), "L2: l2 must be finite and >= 0, got -1"),
         (lambda: regularizers.L1(float("nan")), "must be finite"),
+        (lambda: regularizers.Lp(0.5), "Lp: p must be finite and >= 1, got 0.5"),
         (lambda: regularizers.OrthogonalRegularizer(mode="both"), "mode must be"),
     ]:
         with pytest.raises(ValueError, match=message):
             make()
-    with pytest.raises(TypeError, match="l1 must be a number, got str"):
+    with pytest.raises(TypeError, match="l1 must be a number, got '"):
         regularizers.L1("a")
 
 
@@ -65,11 +66,17 @@ def test_constraints():
 
 def test_constraint_errors():
     for make, message in [
-        (lambda: constraints.MaxNorm(-1), "max_value must not be negative"),
+        (lambda: constraints.MaxNorm(-1), "MaxNorm: max_value must be >= 0, got -1"),
+        (
+            lambda: constraints.MaxNorm(axis="a"),
+            "MaxNorm: axis must be an integer, a list of integers or None, got 'a'",
+        ),
+        (lambda: constraints.MinMaxNorm(axis=[0, "a"]), "MinMaxNorm: axis must be an integer, a list of integers or"),
+        (lambda: constraints.UnitNorm(1.5), "UnitNorm: axis must be an integer, a list of integers or None, got 1.5"),
         (lambda: constraints.MinMaxNorm(2, 1), "min_value must not exceed max_value"),
-        (lambda: constraints.MinMaxNorm(rate=2), "rate must be in"),
+        (lambda: constraints.MinMaxNorm(rate=2), r"rate must be in \[0, 1\], got 2"),
     ]:
-        with pytest.raises(ValueError, match=message):
+        with pytest.raises((TypeError, ValueError), match=message):
             make()
 
 

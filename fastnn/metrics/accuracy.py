@@ -5,6 +5,7 @@ from fastnn.metrics.metric import as_real, same_shape
 from fastnn.metrics.reduction import Mean, MeanMetricWrapper
 from fastnn.ops import nn
 from fastnn.ops.core import shape_of
+from fastnn.utils import checks
 
 
 def accuracy(y_true, y_pred):
@@ -59,8 +60,7 @@ class BinaryAccuracy(MeanMetricWrapper):
     _options = ("threshold",)
 
     def __init__(self, name="binary_accuracy", dtype=None, threshold=0.5):
-        if threshold is not None and not 0 <= threshold <= 1:
-            raise ValueError(f"BinaryAccuracy: threshold must be in [0, 1], got {threshold}")
+        threshold = checks.number("BinaryAccuracy", "threshold", threshold, least=0, most=1)
         super().__init__(binary_accuracy, name, dtype, threshold=threshold)
 
     def update_state(self, y_true, y_pred, sample_weight=None):
@@ -93,6 +93,7 @@ class TopKCategoricalAccuracy(MeanMetricWrapper):
     _options = ("k",)
 
     def __init__(self, k=5, name="top_k_categorical_accuracy", dtype=None):
+        k = checks.integer("TopKCategoricalAccuracy", "k", k, 1)
         super().__init__(top_k_categorical_accuracy, name, dtype, k=k)
 
 
@@ -102,4 +103,5 @@ class SparseTopKCategoricalAccuracy(MeanMetricWrapper):
     _options = ("k", "from_sorted_ids")
 
     def __init__(self, k=5, name="sparse_top_k_categorical_accuracy", dtype=None, from_sorted_ids=False):
+        k = checks.integer("SparseTopKCategoricalAccuracy", "k", k, 1)
         super().__init__(sparse_top_k_categorical_accuracy, name, dtype, k=k, from_sorted_ids=from_sorted_ids)

@@ -10,6 +10,7 @@ from fastnn import config, ops
 from fastnn.metrics.metric import Metric, accumulate, ratio, same_shape, weights_for
 from fastnn.ops.core import apply
 from fastnn.ops.movement import GatherGrad
+from fastnn.utils import checks
 
 _BELOW_ALL = -1e10  # what is not among the k largest counts as; above it is any score
 
@@ -40,7 +41,9 @@ class _Confusion(Metric):
                  label_weights=None):  # fmt: skip
         super().__init__(dtype, name)
         self.thresholds = [float(t) for t in thresholds]
-        self.top_k, self.class_id = top_k, class_id
+        where = type(self).__name__
+        self.top_k = None if top_k is None else checks.integer(where, "top_k", top_k, 1)
+        self.class_id = None if class_id is None else checks.integer(where, "class_id", class_id, 0)
         self._even = _even(self.thresholds) if even is None else even
         self._label_weights = None if label_weights is None else np.asarray(label_weights, self.dtype)
         self._order = np.argsort(self.thresholds, kind="stable")
@@ -122,10 +125,9 @@ class _Confusion(Metric):
 
 def _checked(where, thresholds, default):
     thresholds = _as_list(default if thresholds is None else thresholds)
-    wrong = [t for t in thresholds if t is None or not (0 <= t <= 1 or t == default)]
-    if wrong or not thresholds:
-        raise ValueError(f"{where}: thresholds must be in [0, 1], got {wrong or thresholds}")
-    return thresholds
+    if not thresholds:
+        raise ValueError(f"{where}: thresholds must be numbers in [0, 1], got none")
+    return [default if t == default else checks.number(where, "thresholds", t, least=0, most=1) for t in thresholds]
 
 
 class _Count(_Confusion):
@@ -207,12 +209,8 @@ class _AtConstraint(_Confusion):
 
     def __init__(self, value, num_thresholds=200, class_id=None, name=None, dtype=None):
         where = type(self).__name__
-        if not 0 <= value <= 1:
-            raise ValueError(f"{where}: {self._constraint} must be in [0, 1], got {value}")
-        if num_thresholds <= 0:
-            raise ValueError(f"{where}: num_thresholds must be above 0, got {num_thresholds}")
-        self.value, self.num_thresholds = value, num_thresholds
-        n = num_thresholds
+        self.value = value = checks.number(where, self._constraint, value, least=0, most=1)
+        self.num_thresholds = n = checks.integer(where, "num_thresholds", num_thresholds, 1)
         thresholds = [0.5] if n == 1 else [j / (n - 1) for j in range(n)]
         super().__init__(thresholds, name, dtype, class_id=class_id, even=n > 1)
         setattr(self, self._constraint, value)
@@ -297,15 +295,14 @@ class AUC(_Confusion):
             )
         if num_labels is not None and not multi_label:
             raise ValueError("AUC: num_labels is for multi_label=True only")
+        num_labels = None if num_labels is None else checks.integer("AUC", "num_labels", num_labels, 1)
         self._given = thresholds is not None
         if self._given:
             inner = sorted(float(t) for t in _checked("AUC", thresholds, 0.5))
             self.num_thresholds = len(inner) + 2
             even = _even([0.0, *inner, 1.0])
         else:
-            if num_thresholds <= 1:
-                raise ValueError(f"AUC: num_thresholds must be above 1, got {num_thresholds}")
-            self.num_thresholds = num_thresholds
+            self.num_thresholds = num_thresholds = checks.integer("AUC", "num_thresholds", num_thresholds, 2)
             inner = [j / (num_thresholds - 1) for j in range(1, num_thresholds - 1)]
             even = True
         self.multi_label, self.num_labels, self.from_logits = multi_label, num_labels, from_logits

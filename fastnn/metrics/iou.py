@@ -6,6 +6,7 @@ from fastnn import config, ops
 from fastnn.metrics.metric import Metric, accumulate, as_real, is_symbolic, weights_for
 from fastnn.ops.core import apply
 from fastnn.ops.movement import GatherGrad
+from fastnn.utils import checks
 
 
 class IoU(Metric):
@@ -14,7 +15,7 @@ class IoU(Metric):
 
     Args:
         num_classes: number of classes.
-        target_class_ids: the classes that count.
+        target_class_ids: the classes that count; None: all.
         ignore_class: targets of this id are left out.
         sparse_y_true, sparse_y_pred: whether these hold class ids, or a value a class along `axis`.
         axis: dimension of the classes.
@@ -23,14 +24,22 @@ class IoU(Metric):
     def __init__(self, num_classes, target_class_ids, name=None, dtype=None, ignore_class=None, sparse_y_true=True,
                  sparse_y_pred=True, axis=-1):  # fmt: skip
         super().__init__(None if dtype in ("int", "int32") else dtype, name)
-        target_class_ids = [int(k) for k in target_class_ids]
+        where = type(self).__name__
+        num_classes = checks.integer(where, "num_classes", num_classes, 1)
+        if target_class_ids is None:
+            target_class_ids = range(num_classes)
+        if not np.iterable(target_class_ids):
+            raise TypeError(f"{where}: target_class_ids must be a list of class ids, got {target_class_ids!r}")
+        target_class_ids = [checks.integer(where, "target_class_ids", k) for k in target_class_ids]
         if not target_class_ids or min(target_class_ids) < 0 or max(target_class_ids) >= num_classes:
             raise ValueError(
-                f"{self.name}: target_class_ids must be in 0..{num_classes - 1} for num_classes={num_classes}, got "
+                f"{where}: target_class_ids must be in 0..{num_classes - 1} for num_classes={num_classes}, got "
                 f"{target_class_ids}"
             )
-        self.num_classes, self.target_class_ids, self.ignore_class = num_classes, target_class_ids, ignore_class
-        self.sparse_y_true, self.sparse_y_pred, self.axis = sparse_y_true, sparse_y_pred, axis
+        self.num_classes, self.target_class_ids = num_classes, target_class_ids
+        self.ignore_class = None if ignore_class is None else checks.integer(where, "ignore_class", ignore_class)
+        self.sparse_y_true, self.sparse_y_pred = sparse_y_true, sparse_y_pred
+        self.axis = checks.integer(where, "axis", axis)
         self.total_cm = self.add_variable((num_classes, num_classes), name="total_confusion_matrix")
 
     def update_state(self, y_true, y_pred, sample_weight=None):
@@ -87,7 +96,7 @@ class BinaryIoU(IoU):
 
     def __init__(self, target_class_ids=(0, 1), threshold=0.5, name=None, dtype=None):
         super().__init__(2, target_class_ids, name, dtype)
-        self.threshold = threshold
+        self.threshold = checks.number(type(self).__name__, "threshold", threshold)
 
     def update_state(self, y_true, y_pred, sample_weight=None):
         super().update_state(y_true, ops.greater_equal(as_real(y_pred), self.threshold), sample_weight)
@@ -101,7 +110,7 @@ class MeanIoU(IoU):
 
     def __init__(self, num_classes, name=None, dtype=None, ignore_class=None, sparse_y_true=True, sparse_y_pred=True,
                  axis=-1):  # fmt: skip
-        super().__init__(num_classes, range(num_classes), name, dtype, ignore_class, sparse_y_true, sparse_y_pred, axis)
+        super().__init__(num_classes, None, name, dtype, ignore_class, sparse_y_true, sparse_y_pred, axis)
 
     def get_config(self):
         return self._config_without("target_class_ids")

@@ -86,12 +86,17 @@ class Metric:
         return f"<{type(self).__name__} name={self.name}>"
 
 
-def accumulate(variable, value):
-    """variable += value; a variable takes the float type of the graph that it is used in."""
+def fit(variable, value):
+    """A variable takes the float type of the graph that it is used in."""
     if isinstance(value, Tensor) and value.dtype != variable.dtype:
         variable.value = variable.value.astype(value.dtype)
         variable.dtype = value.dtype
         graph.touch()
+
+
+def accumulate(variable, value):
+    """variable += value."""
+    fit(variable, value)
     variable.assign_add(value)
 
 

@@ -2,11 +2,12 @@
 
 import numpy as np
 
-from fastnn import graph, ops
+from fastnn import graph, losses, ops
 from fastnn.metrics.metric import Metric, accumulate, as_real, is_symbolic, match_ranks, ratio
 from fastnn.ops import nn
 from fastnn.ops.core import apply, size
 from fastnn.saving import registry
+from fastnn.utils import checks
 
 
 def _fit_weights(values, sample_weight, reduce):
@@ -80,9 +81,12 @@ class MeanMetricWrapper(Mean):
     """The mean of a function f(y_true, y_pred, **options) over all samples."""
 
     _options = ()  # attributes that hold the options: those a subclass saves
+    _axes = staticmethod(checks.integer)  # what checks an axis among them
 
     def __init__(self, fn, name=None, dtype=None, **kwargs):
         super().__init__(name, dtype)
+        if self._options:  # of a class of fastnn's own: the options of other functions are theirs
+            kwargs = losses.check_options(type(self).__name__, kwargs, self._axes)
         self._fn = fn
         self._fn_kwargs = kwargs
         for option in self._options:

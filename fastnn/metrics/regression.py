@@ -5,8 +5,9 @@ import warnings
 import numpy as np
 
 from fastnn import config, losses, ops
-from fastnn.metrics.metric import Metric, accumulate, plain, same_shape, weights_for
+from fastnn.metrics.metric import Metric, accumulate, fit, is_symbolic, plain, same_shape, weights_for
 from fastnn.metrics.reduction import Mean, MeanMetricWrapper
+from fastnn.utils import checks
 
 
 class MeanSquaredError(MeanMetricWrapper):
@@ -95,6 +96,9 @@ class R2Score(Metric):
     Args:
         class_aggregation: "uniform_average" over the outputs, "variance_weighted_average", or None: one score each.
         num_regressors: number of independent regressors for the adjusted score; 0: not adjusted.
+
+    The score of targets without variance is 0, as in Keras. Sums are of y_true - shift, shift the first batch's mean,
+    so that rounding takes little from the variance; they are float64, but in a compiled step of the model's float type.
     """
 
     def __init__(self, class_aggregation="uniform_average", num_regressors=0, name="r2_score", dtype=None):
@@ -104,11 +108,9 @@ class R2Score(Metric):
                 "R2Score: class_aggregation must be 'uniform_average', 'variance_weighted_average' or None, got "
                 f"{class_aggregation!r}"
             )
-        if num_regressors < 0:
-            raise ValueError(f"R2Score: num_regressors must not be negative, got {num_regressors}")
         self.class_aggregation = class_aggregation
-        self.num_regressors = num_regressors
-        self.num_samples = self.add_variable((), name="num_samples")
+        self.num_regressors = checks.integer("R2Score", "num_regressors", num_regressors, 0)
+        self.num_samples = self.add_variable((), dtype="float64", name="num_samples")
         self.sum = None  # with the other variables, made when the number of outputs is known
 
     def update_state(self, y_true, y_pred, sample_weight=None):
@@ -117,14 +119,22 @@ class R2Score(Metric):
             raise ValueError(f"{self.name}: needs y_pred of shape (batch, outputs), got {tuple(y_pred.shape)}")
         if self.sum is None:
             outputs = (y_pred.shape[1],)
-            self.sum, self.squared_sum, self.residual, self.count = (
-                self.add_variable(outputs, name=name) for name in ("sum", "squared_sum", "residual", "count")
+            self.shift, self.sum, self.squared_sum, self.residual, self.count = (
+                self.add_variable(outputs, dtype="float64", name=name)
+                for name in ("shift", "sum", "squared_sum", "residual", "count")
             )
+        if not is_symbolic(y_pred):
+            y_true, y_pred = np.asarray(y_true, np.float64), np.asarray(y_pred, np.float64)
+        for variable in (self.shift, self.num_samples):
+            fit(variable, y_pred)
+        first = ops.where(ops.equal(self.num_samples, 0.0), ops.mean(y_true, axis=0), self.shift)
+        self.shift.assign(first)
+        deviation = ops.subtract(y_true, first)
         ones = ops.ones_like(y_true)
         weights = ones if sample_weight is None else ops.multiply(ones, weights_for(sample_weight, y_true, self.name))
-        weighted = ops.multiply(y_true, weights)
+        weighted = ops.multiply(deviation, weights)
         accumulate(self.sum, ops.sum(weighted, axis=0))
-        accumulate(self.squared_sum, ops.sum(ops.multiply(y_true, weighted), axis=0))
+        accumulate(self.squared_sum, ops.sum(ops.multiply(deviation, weighted), axis=0))
         error = ops.multiply(ops.square(ops.subtract(y_true, y_pred)), weights)
         accumulate(self.residual, ops.sum(error, axis=0))
         accumulate(self.count, ops.sum(weights, axis=0))
@@ -133,10 +143,13 @@ class R2Score(Metric):
     def result(self):
         if self.sum is None:
             return float("nan")
-        names = ("sum", "squared_sum", "residual", "count")
-        total, squares, residual, count = (getattr(self, n).value.astype(np.float64) for n in names)
+        names = ("shift", "sum", "squared_sum", "residual", "count")
+        shift, total, squares, residual, count = (getattr(self, n).value.astype(np.float64) for n in names)
+        epsilon = np.finfo(self.sum.dtype).eps
+        rounding = 4 * epsilon * squares + count * (epsilon / 2 * shift) ** 2
         with np.errstate(divide="ignore", invalid="ignore"):
             variance = squares - total * (total / count)
+            variance = np.where(variance <= rounding, 0.0, variance)
             score = 1.0 - residual / variance
             score = np.where(np.isinf(score), 0.0, score)
             if self.class_aggregation == "uniform_average":
@@ -185,6 +198,7 @@ class PearsonCorrelation(MeanMetricWrapper):
     """See `pearson_correlation`."""
 
     _options = ("axis",)
+    _axes = staticmethod(checks.axes)
 
     def __init__(self, name="pearson_correlation", dtype=None, axis=-1):
         super().__init__(pearson_correlation, name, dtype, axis=axis)
@@ -194,6 +208,7 @@ class ConcordanceCorrelation(MeanMetricWrapper):
     """See `concordance_correlation`."""
 
     _options = ("axis",)
+    _axes = staticmethod(checks.axes)
 
     def __init__(self, name="concordance_correlation", dtype=None, axis=-1):
         super().__init__(concordance_correlation, name, dtype, axis=axis)

@@ -100,7 +100,7 @@ class Adafactor(_ByVariable):
         self.epsilon_1 = self._number("epsilon_1", epsilon_1, least=0)
         self.epsilon_2 = self._number("epsilon_2", epsilon_2, least=0)
         self.clip_threshold = self._number("clip_threshold", clip_threshold, above=0)
-        self.relative_step = bool(relative_step)
+        self.relative_step = self._flag("relative_step", relative_step)
 
     @property
     def ratio(self):
@@ -174,13 +174,13 @@ class Muon(_ByVariable):
                 re.compile(expression)
             except (re.error, TypeError) as error:
                 raise ValueError(f"Muon: exclude_layers: {expression!r} is no regular expression ({error})") from None
-        self.exclude_embeddings = bool(exclude_embeddings)
+        self.exclude_embeddings = self._flag("exclude_embeddings", exclude_embeddings)
         for key, value in {"muon_a": muon_a, "muon_b": muon_b, "muon_c": muon_c}.items():
             setattr(self, key, self._number(key, value))
         self.adam_lr_ratio = self._number("adam_lr_ratio", adam_lr_ratio, above=0)
         self.momentum = self._number("momentum", momentum, least=0, below=1)
         self.ns_steps = self._count("ns_steps", ns_steps, 0) or 0
-        self.nesterov = bool(nesterov)
+        self.nesterov = self._flag("nesterov", nesterov)
         self.rms_rate = self._optional("rms_rate", rms_rate, above=0)
 
     def decays(self, variable):

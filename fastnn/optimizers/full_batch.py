@@ -13,7 +13,7 @@ import numpy as np
 from fastnn.optimizers import line_search as searches
 from fastnn.optimizers import schedules
 from fastnn.optimizers.optimizer import Buffer, Optimizer
-from fastnn.optimizers.schedules.schedule import number
+from fastnn.utils.checks import number
 
 SEARCHES = ("grid", "armijo", "strong_wolfe")
 GRID = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)

@@ -85,7 +85,7 @@ class RMSprop(Optimizer):
         self.rho = self._number("rho", rho, least=0, below=1)
         self.momentum = self._number("momentum", momentum, least=0, below=1)
         self.epsilon = self._number("epsilon", epsilon, least=0)
-        self.centered = bool(centered)
+        self.centered = self._flag("centered", centered)
         self.slot_names = ("velocity",) + ("momentum",) * (self.momentum > 0) + ("average_gradient",) * self.centered
 
     def _method(self):
@@ -182,7 +182,7 @@ class Adam(_Moments):
 
     def __init__(self, learning_rate=0.001, beta_1=0.9, beta_2=0.999, epsilon=1e-7, amsgrad=False, *common, **settings):
         super().__init__(learning_rate, beta_1, beta_2, epsilon, *common, **settings)
-        self.amsgrad = bool(amsgrad)
+        self.amsgrad = self._flag("amsgrad", amsgrad)
         if self.amsgrad:
             self.slot_names = ("momentum", "velocity", "velocity_hat")
 

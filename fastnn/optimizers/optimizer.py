@@ -14,7 +14,8 @@ import numpy as np
 
 from fastnn import _core, graph
 from fastnn.optimizers import schedules
-from fastnn.optimizers.schedules.schedule import evaluate, number
+from fastnn.optimizers.schedules.schedule import evaluate
+from fastnn.utils.checks import boolean, number
 from fastnn.variables import Variable
 
 BLOCK = 4096  # elements of a task: FN_UPDATE_BLOCK
@@ -123,7 +124,7 @@ class Optimizer:
                 f"{cls}: only one of clipnorm, clipvalue and global_clipnorm can be set, got clipnorm={clipnorm}, "
                 f"clipvalue={clipvalue}, global_clipnorm={global_clipnorm}"
             )
-        self.use_ema = bool(use_ema)
+        self.use_ema = self._flag("use_ema", use_ema)
         self.ema_momentum = number(cls, "ema_momentum", ema_momentum, least=0, most=1)
         self.ema_overwrite_frequency = self._count("ema_overwrite_frequency", ema_overwrite_frequency, 1)
         self.loss_scale_factor = self._optional("loss_scale_factor", loss_scale_factor, above=0)
@@ -158,6 +159,9 @@ class Optimizer:
 
     def _optional(self, name, value, **bounds):
         return None if value is None else self._number(name, value, **bounds)
+
+    def _flag(self, name, value):
+        return boolean(type(self).__name__, name, value)
 
     def _count(self, name, value, least):
         if value is None:

@@ -25,7 +25,11 @@ def inputs(n):
 
 
 def boolean_functions(n):
-    """All truth tables, (2^(2^n), 2^n) of 0 and 1."""
+    """The truth tables of all Boolean functions of n inputs, n from 1 to 4.
+
+    Returns (2^(2^n), 2^n) of int8, 0 and 1: row j is the number j in binary, column k the output for row k of
+    `inputs(n)`. For n = 2 row 6, (0, 1, 1, 0), is XOR. With n = 4 there are 65,536. ValueError for another n.
+    """
     _check(n, "boolean_functions")
     rows = 2**n
     numbers = np.arange(2**rows, dtype=np.int64)[:, None]

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from fastnn.optimizers.schedules.schedule import LearningRateSchedule, number
+from fastnn.optimizers.schedules.schedule import LearningRateSchedule
+from fastnn.utils.checks import boolean, number
 
 
 class ExponentialDecay(LearningRateSchedule):
@@ -12,7 +13,7 @@ class ExponentialDecay(LearningRateSchedule):
         self.initial_learning_rate = number("ExponentialDecay", "initial_learning_rate", initial_learning_rate, least=0)
         self.decay_steps = number("ExponentialDecay", "decay_steps", decay_steps, above=0)
         self.decay_rate = number("ExponentialDecay", "decay_rate", decay_rate, least=0)
-        self.staircase = bool(staircase)
+        self.staircase = boolean("ExponentialDecay", "staircase", staircase)
         self.name = name
 
     def compute(self, step):
@@ -57,6 +58,9 @@ class PiecewiseConstantDecay(LearningRateSchedule):
     """values[0] while t <= boundaries[0], values[k] while boundaries[k-1] < t <= boundaries[k], then values[-1]."""
 
     def __init__(self, boundaries, values, name="PiecewiseConstant"):
+        for argument, given in (("boundaries", boundaries), ("values", values)):
+            if not hasattr(given, "__len__"):
+                raise TypeError(f"PiecewiseConstantDecay: {argument} must be a list of numbers, got {given!r}")
         if len(boundaries) != len(values) - 1 or len(boundaries) == 0:
             raise ValueError(
                 "PiecewiseConstantDecay: values must have one entry more than boundaries, and boundaries at least one; "
@@ -94,7 +98,7 @@ class PolynomialDecay(LearningRateSchedule):
         self.decay_steps = number("PolynomialDecay", "decay_steps", decay_steps, above=0)
         self.end_learning_rate = number("PolynomialDecay", "end_learning_rate", end_learning_rate, least=0)
         self.power = number("PolynomialDecay", "power", power, least=0)
-        self.cycle = bool(cycle)
+        self.cycle = boolean("PolynomialDecay", "cycle", cycle)
         self.name = name
 
     def compute(self, step):
@@ -127,7 +131,7 @@ class InverseTimeDecay(LearningRateSchedule):
         self.initial_learning_rate = number("InverseTimeDecay", "initial_learning_rate", initial_learning_rate, least=0)
         self.decay_steps = number("InverseTimeDecay", "decay_steps", decay_steps, above=0)
         self.decay_rate = number("InverseTimeDecay", "decay_rate", decay_rate, least=0)
-        self.staircase = bool(staircase)
+        self.staircase = boolean("InverseTimeDecay", "staircase", staircase)
         self.name = name
 
     def compute(self, step):

@@ -90,20 +90,3 @@ def deserialize(config, custom_objects=None):
             "pass your own classes as custom_objects={'Name': Class}"
         )
     return known[config["class_name"]].from_config(dict(config.get("config") or {}))
-
-
-def number(where, name, value, *, least=None, above=None, most=None, below=None):
-    """value as a float, after checks of its range."""
-    if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
-        raise TypeError(f"{where}: {name} must be a number, got {value!r}")
-    value = float(value)
-    bounds = [
-        (least, lambda b: value >= b, ">="),
-        (above, lambda b: value > b, ">"),
-        (most, lambda b: value <= b, "<="),
-        (below, lambda b: value < b, "<"),
-    ]
-    wanted = " and ".join(f"{sign} {b}" for b, _, sign in bounds if b is not None)
-    if not np.isfinite(value) or any(b is not None and not holds(b) for b, holds, _ in bounds):
-        raise ValueError(f"{where}: {name} must be finite{' and ' if wanted else ''}{wanted}, got {value}")
-    return value

@@ -4,7 +4,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from fastnn.optimizers.schedules.schedule import LearningRateSchedule, deserialize, evaluate, number, serialize
+from fastnn.optimizers.schedules.schedule import LearningRateSchedule, deserialize, evaluate, serialize
+from fastnn.utils.checks import boolean, number
 
 
 class CyclicLearningRate(LearningRateSchedule):
@@ -90,7 +91,7 @@ class OneCycle(LearningRateSchedule):
         self.anneal = anneal
         self.div_factor = number("OneCycle", "div_factor", div_factor, above=0)
         self.final_div_factor = number("OneCycle", "final_div_factor", final_div_factor, above=0)
-        self.three_phase = bool(three_phase)
+        self.three_phase = boolean("OneCycle", "three_phase", three_phase)
         if self.three_phase and self.pct_start > 0.5:
             raise ValueError(f"OneCycle: three_phase needs pct_start <= 0.5, got {pct_start}")
         self.name = name
