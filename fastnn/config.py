@@ -14,8 +14,13 @@ def floatx():
 
 
 def set_floatx(value):
+    """Sets the default float type of layers, variables, losses and metrics made from here on.
+
+    Args:
+        value: "float32" or "float64", or NumPy's type of that name; anything else is a ValueError.
+    """
     global _floatx
-    _floatx = standardize_dtype(value)
+    _floatx = standardize_dtype(value, "set_floatx: value")
 
 
 def epsilon():
@@ -24,10 +29,15 @@ def epsilon():
 
 
 def set_epsilon(value):
+    """Sets the number that `epsilon` gives; to be called before models are compiled.
+
+    Args:
+        value: in (0, 1): another number is a ValueError, anything else a TypeError.
+    """
+    from fastnn.utils import checks
+
     global _epsilon
-    if not 0 < value < 1:
-        raise ValueError(f"set_epsilon: value must be in (0, 1), got {value}")
-    _epsilon = float(value)
+    _epsilon = checks.number("set_epsilon", "value", value, above=0, below=1)
 
 
 def matmul_precision():
@@ -52,6 +62,8 @@ def set_matmul_precision(level):
 
 
 def image_data_format():
+    """How images lie in arrays: always "channels_last", (batch, rows, columns, channels). Layers that are asked for
+    another `data_format` raise ValueError."""
     return "channels_last"
 
 

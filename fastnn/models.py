@@ -3,9 +3,9 @@
 import numpy as np
 
 from fastnn import graph
-from fastnn.graph import Leaf, Tensor
+from fastnn.graph import Leaf, Spec, Tensor
 from fastnn.layers.core import InputLayer
-from fastnn.layers.layer import Layer, LayerCall, auto_name
+from fastnn.layers.layer import Layer, LayerCall, auto_name, batch_shape
 from fastnn.ops import core
 from fastnn.training.trainer import Trainer
 from fastnn.utils import summary as summaries
@@ -35,13 +35,31 @@ class Model(Trainer, Layer):
     def build(self, input_shape):
         """Makes a subclassed model's layers build themselves, by a trial run on tensors of this shape."""
 
+    #: what a model was built for: the Spec of its input, or the list of Specs; None where it is not known
+    _built_for = None
+
+    def _ensure_built(self, args):
+        if not self.built and args:
+            leaves = tree.flatten(args[0])
+            if all(isinstance(t, (Tensor, np.ndarray)) for t in leaves):
+                specs = [Spec(batch_shape(t), self._type_of(t)) for t in leaves]
+                built_for = specs[0] if leaves[0] is args[0] else specs if isinstance(args[0], (list, tuple)) else None
+                object.__setattr__(self, "_built_for", built_for)
+        super()._ensure_built(args)
+
     def _array_type(self):
         return self._float_type(mixed=True)
+
+    def _type_of(self, x):
+        """The type that an input, a tensor or an array, has in the model."""
+        if isinstance(x, Tensor):
+            return self._type_within(x.dtype)
+        return "int32" if x.dtype.kind == "i" and x.dtype.itemsize > 1 else self._array_type()
 
     def _build_by_trial(self, specs):
         """Builds a model by calling it on symbolic inputs (one Spec, or a list of them)."""
         with graph.Trace():
-            single = isinstance(specs, graph.Spec)
+            single = isinstance(specs, Spec)
             tensors = [graph.input_tensor(s.shape, s.dtype) for s in ([specs] if single else specs)]
             inputs = tensors[0] if single else tensors
             self._ensure_built((inputs,))

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from fastnn import activations, layers, losses, metrics, optimizers
+from fastnn import activations, kernels, layers, losses, metrics, optimizers
 from fastnn.layers import Dense, Dropout, Input
 from fastnn.models import Model, Sequential
 
@@ -343,3 +343,23 @@ def test_unknown_instruction_set():
                           env={**os.environ, "FASTNN_ISA": "sse9"})  # fmt: skip
     assert done.returncode != 0
     assert "FASTNN_ISA='sse9'" in done.stderr and "base" in done.stderr
+
+
+SQUARE = np.ones((8, 8), np.float32)
+
+
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        (lambda: kernels.subtract(SQUARE, SQUARE, accumulate=SQUARE), "subtract: accumulate must be True or False"),
+        (lambda: kernels.losses.mean_squared_error(SQUARE, SQUARE, scale=SQUARE), "scale must be a number"),
+        (lambda: kernels.losses.mean_squared_error(SQUARE, SQUARE, mean=SQUARE), "mean must be True or False"),
+        (lambda: kernels.losses.huber(SQUARE, SQUARE, delta=[1, 2]), "huber: delta must be a number"),
+        (lambda: kernels.dropout(SQUARE, np.zeros(3), seed=1), "dropout: rate must be a number"),
+        (lambda: kernels.concatenate(False), "concatenate: arrays must be a list"),
+        (lambda: kernels.one_hot(np.zeros(2, np.int32), 3, dtype="x"), "one_hot: dtype must be float32 or float64"),
+    ],
+)
+def test_kernels_arguments(call, message):
+    with pytest.raises(TypeError, match=message):
+        call()

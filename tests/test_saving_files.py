@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastnn.saving import load_state, safetensors, save_state
-from fastnn.saving.files import atomic_write
+from fastnn.saving.files import atomic_write, read_npz
 from fastnn.saving.state import load_metadata
 
 ARRAYS = {
@@ -217,3 +217,24 @@ def test_write_through_a_link_and_to_nowhere(tmp_path):
         pass
     with pytest.raises(IsADirectoryError, match="it is a folder"), atomic_write(tmp_path):
         pass
+
+
+def damaged_archives(content):
+    """Bytes that are missing, a member that claims to be encrypted, a place and sizes that are zero."""
+    yield content[:100] + content[105:]
+    at = content.index(b"PK\x01\x02")
+    yield content[: at + 8] + bytes([content[at + 8] | 1]) + content[at + 9 :]
+    yield content[: at + 16] + bytes(12) + content[at + 28 :]
+    yield content[:-30]
+    yield b"x,y\n1,2\n"
+
+
+def test_damaged_directories_of_npz(tmp_path):
+    path = tmp_path / "a.npz"
+    save_state(path, {"dense/kernel": ARRAYS["dense/kernel"]}, {"epoch": 1})
+    for content in list(damaged_archives(path.read_bytes())):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=r"a\.npz: not a valid \.npz file"):
+            read_npz(path)
+    with pytest.raises(FileNotFoundError):
+        read_npz(tmp_path / "b.npz")

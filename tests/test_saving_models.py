@@ -326,3 +326,41 @@ def test_a_flipped_bit_is_found(tmp_path):
                 load_model(path)
     path.write_bytes(content)
     assert load_model(path).get_weights()[0].shape == (5, 3)
+
+
+@register_keras_serializable()
+class Subclassed(Model):
+    """A model whose layers are made in __init__ and built by its first call."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.hidden, self.drop, self.out = Dense(4, activation="relu"), Dropout(0.3), Dense(3, activation="softmax")
+
+    def call(self, x, training=None):
+        return self.out(self.drop(self.hidden(x), training=training))
+
+    def get_config(self):
+        return {"name": self.name}
+
+
+@pytest.mark.parametrize("built_by", ["fit", "call", "predict"])
+def test_subclassed_models_are_built_again(built_by, tmp_path, rng):
+    x, t = data(rng)
+    model = Subclassed()
+    model.compile("adam", "sparse_categorical_crossentropy")
+    {"fit": lambda: model.fit(x, t, verbose=0), "call": lambda: model(x), "predict": lambda: model.predict(x)}[
+        built_by
+    ]()
+    model.save(tmp_path / "a.safetensors")
+    other = load_model(tmp_path / "a.safetensors")
+    assert same(model, other)
+    for one in (model, other):
+        one.fit(x, t, initial_epoch=1, epochs=3, verbose=0)
+    assert same(model, other)
+
+
+def test_models_without_weights_yet(tmp_path):
+    for save in (Sequential([Dense(3)]).save, Sequential([Dense(3)]).save_weights):
+        with pytest.raises(ValueError, match="is not built yet"):
+            save(tmp_path / "a.safetensors")
+    assert not list(tmp_path.iterdir())

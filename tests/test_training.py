@@ -1,10 +1,14 @@
 """fit, evaluate, predict and the calls of single batches against training loops written out in float64 NumPy."""
 
+import os
+import signal
+import threading
+
 import numpy as np
 import pytest
 
 import fastnn
-from fastnn import callbacks, layers, ops, optimizers
+from fastnn import callbacks, layers, metrics, ops, optimizers
 from fastnn.datasets import digits
 from fastnn.layers import Dense, Dropout, Input
 from fastnn.models import Model, Sequential
@@ -243,6 +247,39 @@ def test_validation_split_takes_the_end(rng):
         assert np.array_equal(u, v)
 
 
+def test_class_weights_are_not_for_validation(rng):
+    x, t, _ = data(rng)
+    weights = {0: 0.5, 1: 2.0, 2: 3.0}
+    found = []
+    for how in ("split", "data"):
+        set_random_seed(3)
+        model = net()
+        model.compile("sgd", "sparse_categorical_crossentropy", weighted_metrics=["accuracy"])
+        given = {"validation_split": 0.3} if how == "split" else {"validation_data": (x[35:], t[35:])}
+        rows = 50 if how == "split" else 35
+        found.append(model.fit(x[:rows], t[:rows], class_weight=weights, epochs=2, verbose=0, **given).history)
+    assert found[0] == found[1]
+
+
+def test_targets_of_outputs_without_a_loss(rng):
+    """Lists and dicts may hold them: they are not read."""
+    x, _, y = data(rng)
+    a = Input((6,))
+    outs = [Dense(2, name=name)(a) for name in "abc"]
+    found = []
+    for outputs, loss, targets in [
+        (outs, ["mse", None, "mse"], [y, y[:7], y]),
+        (outs, ["mse", None, "mse"], [y, y]),
+        (dict(zip("abc", outs, strict=True)), {"a": "mse", "c": "mse"}, {"a": y, "b": None, "c": y}),
+    ]:
+        model = Model(a, outputs)
+        model.compile("sgd", loss)
+        found.append(model.evaluate(x, targets, verbose=0))
+    assert found[0] == found[1] == found[2]
+    with pytest.raises(ValueError, match="targets must be given for"):
+        model.evaluate(x, {"a": y, "z": y, "c": y}, verbose=0)
+
+
 def test_same_seed_same_training(rng):
     x, t, _ = data(rng)
     found = []
@@ -341,43 +378,6 @@ def test_best_weights_come_back(rng):
     assert model.evaluate(x, t, verbose=0) == pytest.approx(min(history["val_loss"]), rel=1e-6)
 
 
-def test_iterables_of_batches(rng):
-    x, t, _ = data(rng)
-
-    class Batches:
-        def __len__(self):
-            return 4
-
-        def __iter__(self):
-            for at in range(0, 50, 16):
-                yield x[at : at + 16], t[at : at + 16]
-
-    found = []
-    for source in ("arrays", "iterable", "generator"):
-        set_random_seed(3)
-        model = net()
-        model.compile("adam", "sparse_categorical_crossentropy")
-        if source == "arrays":
-            model.fit(x, t, batch_size=16, epochs=2, shuffle=False, verbose=0)
-        elif source == "iterable":
-            model.fit(Batches(), epochs=2, verbose=0)
-        else:
-
-            def forever():
-                while True:
-                    yield from Batches()
-
-            model.fit(forever(), epochs=2, steps_per_epoch=4, verbose=0)
-        found.append((model.get_weights(), model.history.history["loss"]))
-    for weights, losses in found[1:]:
-        np.testing.assert_allclose(losses, found[0][1], rtol=1e-12)
-        for u, v in zip(weights, found[0][0], strict=True):
-            assert np.array_equal(u, v)
-    assert model.evaluate(Batches(), verbose=0) == pytest.approx(
-        model.evaluate(x, t, batch_size=16, verbose=0), rel=1e-6
-    )
-
-
 # ---- nothing is stale ----
 
 
@@ -407,6 +407,25 @@ def test_freezing_takes_effect_at_once(rng):
     assert changed() == [True, True, True, False]
     model.train_on_batch(x[:8], t[:8])
     assert changed() == [True, True, True, False]
+
+
+def test_freezing_a_model_freezes_the_layers_within(rng):
+    """A batch normalization that is frozen with its model uses its moving statistics and leaves them as they are."""
+    x, t, _ = data(rng)
+    inner = Sequential([Input((6,)), Dense(5), layers.BatchNormalization()])
+    inner.trainable = False
+    assert not any(layer.trainable for layer in inner.layers)
+    a = Input((6,))
+    model = Model(a, Dense(3, activation="softmax")(inner(a)))
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    before = inner.get_weights()
+    model.fit(x, t, verbose=0)
+    assert all(np.array_equal(u, v) for u, v in zip(before, inner.get_weights(), strict=True))
+    inner.trainable = True
+    inner.layers[0].trainable = False
+    model.fit(x, t, verbose=0)
+    changed = [not np.array_equal(u, v) for u, v in zip(before, inner.get_weights(), strict=True)]
+    assert changed == [False, False, True, True, True, True]
 
 
 def test_freezing_within_fit(rng):
@@ -509,12 +528,33 @@ def test_float64_policy(rng, float64):
     assert all(w.dtype == np.float64 for w in model.get_weights())
 
 
-def test_layers_of_float64_beside_the_default(rng):
+@pytest.mark.parametrize("inputs", ["float32", "float64"])
+def test_layers_of_float64_beside_the_default(inputs, rng):
+    """A layer takes floats as its own type: the Input's type makes no difference."""
     x, t, _ = data(rng)
-    model = Sequential([Input((6,), dtype="float64"), Dense(4, dtype="float64"), Dense(3, "softmax", dtype="float64")])
-    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
-    model.fit(x, t, verbose=0)
+    model = Sequential([Input((6,), dtype=inputs), Dense(4, dtype="float64"), Dense(3, "softmax", dtype="float64")])
+    weights = model.get_weights()
+    model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    model.fit(x, t, batch_size=50, verbose=0)
     assert model.predict(x, verbose=0).dtype == np.float64
+    h = x @ weights[0] + weights[1]
+    z = h @ weights[2] + weights[3]
+    y = np.exp(z) / np.exp(z).sum(1, keepdims=True)
+    dz = (y - np.eye(3)[t]) / 50
+    dh = dz @ weights[2].T
+    wanted = [w - 0.01 * g for w, g in zip(weights, [x.T @ dh, dh.sum(0), h.T @ dz, dz.sum(0)], strict=True)]
+    for found, w in zip(model.get_weights(), wanted, strict=True):
+        np.testing.assert_allclose(found, w, **NEAR64)
+
+
+def test_layers_of_two_float_types_are_refused(rng):
+    x, _, y = data(rng)
+    model = Sequential([Input((6,)), Dense(4, dtype="float64"), Dense(2)])
+    model.compile("sgd", "mse")
+    with pytest.raises(TypeError, match="all layers must have one dtype, got float32 and float64"):
+        model.fit(x, y, verbose=0)
+    with pytest.raises(TypeError, match=r"kernel of float64 does not mix with tensors of float32"):
+        ops.matmul(Input((6,)), model.layers[0].kernel)
 
 
 def test_subclassed_model_with_training_argument(rng):
@@ -582,3 +622,89 @@ def test_crossentropy_is_chosen_by_the_shapes(rng, outputs, activation, targets,
         model.compile(optimizer="sgd", loss=loss)
         found.append(model.fit(x, y, verbose=0).history["loss"])
     assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("value", [1.0, None])
+def test_losses_that_are_no_tensors(value, rng):
+    model = net(2, None)
+    model.compile("sgd", lambda y, p: value)
+    with pytest.raises(TypeError, match=f"must return a tensor, a value for each sample.* got {value}"):
+        model.fit(data(rng)[0], data(rng)[2], verbose=0)
+
+
+@pytest.mark.parametrize("weights", ["a", float("nan"), {"output": "a"}])
+def test_loss_weights_that_are_no_numbers(weights):
+    with pytest.raises((TypeError, ValueError), match="compile: loss_weights must be"):
+        net().compile("sgd", "mse", loss_weights=weights)
+
+
+def test_metrics_that_were_used_before_begin_anew(rng):
+    x, _, y = data(rng)
+    metric = metrics.MeanSquaredError()
+    metric.update_state(y, y + 10)
+    model = net(2, None)
+    model.compile("sgd", "mse", metrics=[metric])
+    assert model.evaluate(x, y, verbose=0)[1] == model.evaluate(x, y, verbose=0)[1]
+
+
+@pytest.mark.parametrize("units", [16, 33, 65, 129, 256])
+def test_bias_of_a_wide_layer_of_one_input(units, rng):
+    x, y = rng.normal(size=(32, 1)).astype(np.float32), rng.normal(size=(32, units)).astype(np.float32)
+    model = Sequential([Input((1,)), Dense(units)])
+    model.compile(optimizers.SGD(1.0), "mse")
+    w, b = model.get_weights()
+    model.train_on_batch(x, y)
+    d = 2 * (x @ w.astype(np.float64) + b - y) / y.size
+    np.testing.assert_allclose(model.get_weights()[0], w - x.T @ d, **NEAR32)
+    np.testing.assert_allclose(model.get_weights()[1], b - d.sum(0), **NEAR32)
+
+
+def test_integers_into_dense(rng):
+    x = rng.integers(0, 9, (20, 6)).astype(np.int32)
+    a = Input((6,), dtype="int32")
+    model = Model(a, Dense(2)(Dense(3)(a)))
+    model.compile("sgd", "mse")
+    model.fit(x, np.ones((20, 2)), verbose=0)
+    np.testing.assert_allclose(model.predict(x), model(x.astype(np.float32)), rtol=1e-5)
+
+
+def test_wrappers_of_float64_layers(rng):
+    """A layer takes the type of the weights within it."""
+
+    class Block(layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.inner = Dense(6, dtype="float64")
+
+        def call(self, x):
+            return self.inner(x)
+
+    class Own(layers.Layer):
+        def build(self, shape):
+            self.scale = self.add_weight((6,), "ones", dtype="float64")
+
+        def call(self, x):
+            return x * self.scale
+
+    x = rng.normal(size=(8, 5, 6))
+    for inputs in ("float32", "float64"):
+        a = Input((5, 6), dtype=inputs)
+        h = layers.TimeDistributed(Dense(6, dtype="float64"))(a)
+        h = layers.Bidirectional(layers.LSTM(3, return_sequences=True, dtype="float64"))(h)
+        model = Model(a, Own()(Block()(h)))
+        model.compile("sgd", "mse")
+        model.fit(x, x, verbose=0)
+        assert model.predict(x).dtype == np.float64
+
+
+def test_steps_before_an_interruption_count():
+    """Each update takes 1 from the weight: as many as the optimizer knows of, wherever Ctrl-C comes."""
+    model = Sequential([Input((1,)), Dense(1, use_bias=False, kernel_initializer="zeros")])
+    model.compile(optimizers.SGD(1.0), lambda y, p: p)
+    x = np.ones((1_000_000, 1), np.float32)
+    model.fit(x[:4], x[:4], batch_size=1, verbose=0)
+    for delay in (0.1, 0.13):
+        threading.Timer(delay, os.kill, (os.getpid(), signal.SIGINT)).start()
+        with pytest.raises(KeyboardInterrupt):
+            model.fit(x, x, batch_size=1, epochs=1000, shuffle=False, verbose=0)
+        assert -model.get_weights()[0].item() == model.optimizer.step_count > 4

@@ -112,9 +112,9 @@ def test_lp_penalty(p, float64, rng):
 
 
 def test_lp_arguments():
-    with pytest.raises(ValueError, match="p must be at least 1"):
+    with pytest.raises(ValueError, match=r"Lp: p must be finite and >= 1, got 0\.5"):
         regularizers.Lp(0.5)
-    with pytest.raises(ValueError, match="finite and not negative"):
+    with pytest.raises(ValueError, match="Lp: factor must be finite and >= 0, got -1"):
         regularizers.Lp(2, -1)
 
 
@@ -167,7 +167,24 @@ def test_plots(tmp_path):
     assert schedules.MomentumSchedule(0.99).plot(100).get_xlabel() == "step"
     with pytest.raises(ValueError, match="steps must be an integer >= 1"):
         schedules.CosineDecay(0.1, 10).plot(0)
-    assert model.find_learning_rate(x, y, steps=5).plot().get_xlabel() == "learning rate"
+
+
+def test_plot_of_a_range_test(tmp_path):
+    """A file or axes, as for a history."""
+    pytest.importorskip("matplotlib").use("Agg")
+    from matplotlib.figure import Figure
+
+    x, y = data(64)
+    found = net().find_learning_rate(x, y, steps=5)
+    figure = found.plot(tmp_path / "r.png", title="t")
+    assert isinstance(figure, Figure) and (tmp_path / "r.png").stat().st_size > 1000
+    assert figure.axes[0].get_xlabel() == "learning rate" and figure.axes[0].get_title() == "t"
+    own = Figure()
+    left, right = own.subplots(1, 2)
+    assert found.plot(ax=right) is own and len(right.lines) == 3 and not left.lines
+    assert len(found.plot().axes) == 1
+    with pytest.raises(TypeError, match="pass axes as ax="):
+        found.plot(left)
 
 
 def test_frozen_layers_keep_their_bits():
@@ -209,7 +226,7 @@ def test_bad_input_is_named():
     x, y = data(20)
     model = net()
     for call, message in (
-        (lambda: optimizers.SGD(momentum=1.0), "momentum must be finite and >= 0 and < 1"),
+        (lambda: optimizers.SGD(momentum=1.0), r"momentum must be in \[0, 1\)"),
         (lambda: schedules.PiecewiseConstantDecay([], []), "boundaries at least one"),
         (lambda: fastnn.callbacks.EarlyStopping(patience=-1), "patience must be at least 0"),
         (

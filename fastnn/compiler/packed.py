@@ -17,7 +17,7 @@ MOST_ROWS = 512
 #: Elements (times parts) of weights that are kept packed while they are trained. Larger ones do not stay in the
 #: second-level cache: copied after every update they move more bytes than a copy that a product makes and drops.
 #: Batch 32, medium, on Zen 4: one thread, 512 x 512 as fast either way, 1024 x 1024 up to 17 % slower; two threads,
-#: of which each would make a copy, 784 x 256 1.4 times as fast.
+#: of which each would make a copy, 784 x 256 1.4 times as fast (benchmarks/bench_packed.py).
 MOST_TRAINED = 300_000
 
 _FORMS = {"matmul_nn": False, "matmul_nt": True}
@@ -74,9 +74,10 @@ class PackedWeights:
             return None
         ints, transposed = record.ints, _FORMS[record.kernel]
         parts, tiled = precision.of(record.kernel, ints)
-        n, k, ldb = ints[1], ints[2], ints[4]
-        several = ints[10] > 1 or ints[14] if len(ints) > 14 else False
-        if not parts or several or precision.stores_half(record.kernel, ints, 2) or ldb != (k if transposed else n):
+        if not parts:
+            return None
+        n, k, ldb, several = ints[1], ints[2], ints[4], ints[10] > 1 or ints[14]
+        if several or precision.stores_half(record.kernel, ints, 2) or ldb != (k if transposed else n):
             return None
         return Layout(ldb, transposed, parts, tiled)
 
@@ -93,8 +94,7 @@ class PackedWeights:
 
     def written_by(self, kernel, variable):
         """Whether an update by this kernel can write the variable's copies itself."""
-        layouts = list(self.copies.get(variable, ()))
-        alike = {layout._replace(transposed=False) for layout in layouts}
+        alike = {layout._replace(transposed=False) for layout in self.copies.get(variable, ())}
         return kernel in _WRITERS and len(alike) == 1
 
     def write(self, variable, operands, ints):

@@ -70,6 +70,7 @@ def fetch(name, files, mirrors, path=None):
 
 
 def _download(name, file, sha256, mirrors, folder):
+    import http.client
     import urllib.request  # a third of all import time, needed once in a lifetime
 
     os.makedirs(folder, exist_ok=True)
@@ -84,8 +85,8 @@ def _download(name, file, sha256, mirrors, folder):
                     out.write(block)
                 if digest.hexdigest() != sha256:
                     raise ValueError(f"sha256 is {digest.hexdigest()}, expected {sha256}")
-        except (OSError, ValueError) as error:  # URLError and timeouts are OSErrors
-            problems.append(f"{mirror}{file}: {getattr(error, 'reason', error)}")
+        except (OSError, ValueError, http.client.HTTPException) as error:  # URLError and timeouts are OSErrors
+            problems.append(f"{mirror}{file}: {getattr(error, 'reason', error) or type(error).__name__}")
         else:
             return target
     raise OSError(

@@ -35,11 +35,13 @@ def load_csv(path, label=-1, task="auto", header="auto", delimiter=None, missing
     """Table of a CSV file (also gzipped): numbers as features, one column as target.
 
     label       the target's column: its number from 0 (negative: from the end) or its name
-    task        "classification", "regression", or "auto": text, or at most 100 different integers, are classes
+    task        "classification", "regression", or "auto": text is classes, and so are integers of at most 100 different
+                values of which each occurs twice on average (two values always)
     header      whether the first line names the columns; "auto": when it has a cell that is no number and the second
                 line has a number in the same column
     delimiter   "auto" when None: the one of comma, semicolon, tab and bar that the first line has most of
-    missing     empty cells and "?", "NA", "nan", "null": "error", "drop" (the line) or "mean" (the column's)
+    missing     empty cells and "?", "NA", "N/A", "nan", "null", "none", in any case and any column: "error", "drop"
+                (the line) or "mean" (the column's)
 
     A ragged line, a cell that is no number and a missing value are errors that name line and column.
     """
@@ -64,7 +66,8 @@ def load_csv(path, label=-1, task="auto", header="auto", delimiter=None, missing
     if names is not None and len(names) != width:
         raise ValueError(f"{path}, line 1: names {len(names)} columns, the data have {width}")
     if width < 2:
-        raise ValueError(f"{path}: has {width} column; expected features and a label (delimiter {delimiter!r})")
+        how = f"with delimiter {delimiter!r}" if delimiter else "with comma, semicolon, tab or bar between"
+        raise ValueError(f"{path}: has {width} column; expected features and a label, {how}")
     names = names or [f"column {j}" for j in range(width)]
     target = _column(path, label, names)
     cells = np.array([[cell.strip() for cell in row] for row in rows])
@@ -195,7 +198,8 @@ def load_npz(path, x=None, y=None):
     """((x_train, y_train), (x_test, y_test)) of an .npz file; (None, None) for the test part where there is none.
 
     `x` and `y` name the arrays; by default x_train and y_train, x and y, X and y, data and target, images and labels
-    or features and labels. The test part is x_test and y_test.
+    or features and labels. The test part is x_test and y_test. x holds finite numbers, samples first, of the same shape
+    in both parts; else ValueError.
     """
     path = os.fspath(path)
     arrays = read_npz(path)
@@ -217,4 +221,12 @@ def load_npz(path, x=None, y=None):
             )
         if target.ndim == 0 or len(features) != len(target):
             raise ValueError(f"{path}: {names[0]} has shape {features.shape}, {names[1]} {target.shape}")
+        if len(features) == 0:
+            raise ValueError(f"{path}: {names[0]} has no samples")
+        if not np.all(np.isfinite(features)):
+            sample = int(np.argwhere(~np.isfinite(features))[0][0])
+            raise ValueError(f"{path}: {names[0]} must be finite, sample {sample} is not")
+        if features.shape[1:] != parts[0][0].shape[1:]:
+            raise ValueError(f"{path}: samples of {names[0]} have shape {features.shape[1:]}, of {pair[0]} "
+                             f"{parts[0][0].shape[1:]}")  # fmt: skip
     return tuple(parts)

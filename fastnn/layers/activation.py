@@ -2,12 +2,7 @@
 
 from fastnn import initializers, ops, regularizers
 from fastnn.layers.layer import Layer
-
-
-def _nonnegative(layer, name, value):
-    if not isinstance(value, (int, float)) or value < 0:
-        raise ValueError(f"{layer}: {name} must be a number not below 0, got {value!r}")
-    return float(value)
+from fastnn.utils import checks
 
 
 class ReLU(Layer):
@@ -17,9 +12,11 @@ class ReLU(Layer):
 
     def __init__(self, max_value=None, negative_slope=0.0, threshold=0.0, **kwargs):
         super().__init__(**kwargs)
-        self.max_value = None if max_value is None else _nonnegative("ReLU", "max_value", max_value)
-        self.negative_slope = _nonnegative("ReLU", "negative_slope", negative_slope)
-        self.threshold = _nonnegative("ReLU", "threshold", threshold)
+        self.max_value = (
+            None if max_value is None else checks.number("ReLU", "max_value", max_value, least=0, finite=False)
+        )
+        self.negative_slope = checks.number("ReLU", "negative_slope", negative_slope, least=0, finite=False)
+        self.threshold = checks.number("ReLU", "threshold", threshold, least=0, finite=False)
 
     def call(self, inputs):
         from fastnn import activations
@@ -42,7 +39,7 @@ class LeakyReLU(Layer):
 
     def __init__(self, negative_slope=0.3, **kwargs):
         super().__init__(**kwargs)
-        self.negative_slope = _nonnegative("LeakyReLU", "negative_slope", negative_slope)
+        self.negative_slope = checks.number("LeakyReLU", "negative_slope", negative_slope, least=0, finite=False)
 
     def call(self, inputs):
         return ops.leaky_relu(inputs, self.negative_slope)
@@ -58,7 +55,7 @@ class ELU(Layer):
 
     def __init__(self, alpha=1.0, **kwargs):
         super().__init__(**kwargs)
-        self.alpha = float(alpha)
+        self.alpha = checks.number("ELU", "alpha", alpha, least=0)
 
     def call(self, inputs):
         return ops.elu(inputs, self.alpha)
@@ -74,7 +71,7 @@ class Softmax(Layer):
 
     def __init__(self, axis=-1, **kwargs):
         super().__init__(**kwargs)
-        self.axis = axis
+        self.axis = checks.integer("Softmax", "axis", axis)
 
     def call(self, inputs):
         return ops.softmax(inputs, self.axis)

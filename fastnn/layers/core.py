@@ -8,6 +8,7 @@ from fastnn import activations, config, constraints, graph, initializers, ops, r
 from fastnn.layers.layer import Layer, auto_name
 from fastnn.ops import nn
 from fastnn.ops.core import apply
+from fastnn.utils import checks
 
 
 class InputLayer(Layer):
@@ -29,11 +30,6 @@ class InputLayer(Layer):
         kind = "int32" if self.input_dtype in ("int32", "int64") else self.dtype
         sizes = (graph.ANY_LENGTH if d is None else d for d in shape)
         self.output = graph.input_tensor((None, *sizes), kind, self.name)
-
-    @property
-    def is_open(self):
-        """Whether a dimension is of any length (None): the model is traced anew for each that data have."""
-        return None in self.shape
 
     def call(self, inputs):
         return inputs
@@ -115,6 +111,8 @@ class Dense(Layer):
                 f"Dense({self.units}) {self.name!r}: expected inputs with last dimension {self.kernel.shape[0]}, "
                 f"got shape {ops.shape(inputs)}"
             )
+        if inputs.dtype == "int32":
+            inputs = ops.cast(inputs, self.dtype)
         y = ops.matmul(inputs, self.kernel)
         if self.use_bias:
             y = y + self.bias if not isinstance(y, np.ndarray) else ops.add(y, self.bias)
@@ -161,12 +159,13 @@ class Dropout(Layer):
 
     def __init__(self, rate, noise_shape=None, seed=None, **kwargs):
         super().__init__(**kwargs)
+        where = type(self).__name__
         if not isinstance(rate, (int, float)) or not 0 <= rate <= 1:
-            raise ValueError(f"Dropout: rate must be in [0, 1], got {rate!r}")
+            raise ValueError(f"{where}: rate must be in [0, 1], got {rate!r}")
         if noise_shape is not None:
-            raise ValueError("Dropout: noise_shape is not supported; use SpatialDropout1D/2D or fastnn.ops")
+            raise ValueError(f"{where}: noise_shape is not supported; use SpatialDropout1D/2D or fastnn.ops")
         self.rate = rate
-        self.seed = seed
+        self.seed = None if seed is None else checks.integer(where, "seed", seed)
         self.always = False  # in prediction too: fastnn.ensembles.monte_carlo_predict
 
     def drops(self, training):

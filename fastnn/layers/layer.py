@@ -72,7 +72,7 @@ class Layer:
 
     Args:
         name: shown in summaries and files; made from the class' name by default.
-        trainable: whether its weights are changed in training.
+        trainable: whether its weights are changed in training; setting it later sets it for the layers within too.
         dtype: "float32", "float64" or "mixed_bfloat16" (see `fastnn.DTypePolicy`); the process' policy if None.
         activity_regularizer: a function of the output whose value is added to the loss.
         learning_rate_factor: multiplies the learning rate of its weights (fastnn's own); may be set later, and then
@@ -114,6 +114,16 @@ class Layer:
     def compute_dtype(self):
         """The type that matrix products round their operands to."""
         return self.dtype_policy.compute_dtype
+
+    @property
+    def trainable(self):
+        return self._trainable
+
+    @trainable.setter
+    def trainable(self, value):
+        self._trainable = bool(value)
+        for layer in self._layers:  # which may behave in another way when frozen, as BatchNormalization does
+            layer.trainable = value
 
     @property
     def learning_rate_factor(self):
@@ -227,19 +237,19 @@ class Layer:
     def trainable_weights(self):
         """Variables that training changes."""
         found = {}
-        self._trainable(found)
+        self._collect_trainable(found)
         return list(found.values())
 
     trainable_variables = trainable_weights
 
-    def _trainable(self, found):
+    def _collect_trainable(self, found):
         if not self.trainable:
             return
         for v in self._variables:
             if v.trainable:
                 found[id(v)] = v
         for layer in self._layers:
-            layer._trainable(found)
+            layer._collect_trainable(found)
 
     @property
     def non_trainable_weights(self):
@@ -280,7 +290,7 @@ class Layer:
         if self.built:
             return
         shapes = [
-            tree.map_leaves(lambda t: _batch_shape(t), arg) for arg in args if _holds_tensors(arg)
+            tree.map_leaves(lambda t: batch_shape(t), arg) for arg in args if _holds_tensors(arg)
         ]  # fmt: skip
         shape = shapes[0] if shapes else None
         self.build(shape)
@@ -387,12 +397,21 @@ class Layer:
         """The type that floats become when arrays are passed."""
         return self.dtype
 
+    def _type_within(self, dtype):
+        """The type of an input in the layer: floats take that of its weights; where there are none (yet), of the layers
+        within, if they have one; else its own."""
+        if dtype not in ("float32", "float64"):
+            return dtype
+        found = {v.dtype for v in self.weights} & {"float32", "float64"}
+        found = found or {layer.dtype for layer in self._layers} or {self._array_type()}
+        return found.pop() if len(found) == 1 else dtype
+
     def _record(self, args, kwargs):
         """One node for this call; the shapes of its results come from a trial run on fresh inputs."""
         self._ensure_built(args)
         with graph.Trace() as trial:
             fresh = [
-                graph.input_tensor(leaf.shape, leaf.dtype) if isinstance(leaf, Tensor) else leaf
+                graph.input_tensor(leaf.shape, self._type_within(leaf.dtype)) if isinstance(leaf, Tensor) else leaf
                 for leaf in tree.flatten((args, kwargs))
             ]
             trial_args, trial_kwargs = tree.pack((args, kwargs), fresh)
@@ -452,7 +471,7 @@ def _holds_tensors(arg):
     return any(isinstance(leaf, (Tensor, np.ndarray, Variable)) for leaf in tree.flatten(arg))
 
 
-def _batch_shape(t):
+def batch_shape(t):
     """The shape with None for the batch."""
     if isinstance(t, Tensor):
         return t.shape

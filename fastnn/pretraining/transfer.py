@@ -40,7 +40,16 @@ def freeze(model, layers=None):
 
 
 def unfreeze(model, layers=None):
-    """The reverse of `freeze`."""
+    """Makes training change layers again that `freeze` made it leave alone, or that never were trainable.
+
+    Args:
+        model: any model with layers.
+        layers: as for `freeze`: the first so many that have weights (negative: all but the last ones), a list of layers
+            or their names, or None: all.
+
+    Returns the layers, which are now trainable. The next `fit` sees the change: there is no need to compile again.
+    ValueError for a number that the model has too few layers for, for 0, and for layers that are not its own.
+    """
     return _set_trainable(model, layers, True, "unfreeze")
 
 

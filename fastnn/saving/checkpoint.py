@@ -28,6 +28,15 @@ def _sums(model):
 
 
 def save_checkpoint(model, path):
+    """Writes what a training needs to go on with the same bits, whole or not at all: weights, the optimizer's arrays,
+    step count and rate, the seed, the sums of loss and metrics. Not the configuration: see `save_model`.
+
+    Args:
+        model: built and compiled.
+        path: the file, ending in .safetensors or .npz; one that is there is replaced.
+
+    ValueError for another ending, and for a model that is not built and compiled.
+    """
     path = _check_path(path, True, "save_checkpoint")
     if not (model.built and model.compiled):
         raise ValueError(f"save_checkpoint: model {model.name!r} must be built and compiled; for weights: save_weights")
@@ -51,6 +60,16 @@ def save_checkpoint(model, path):
 
 
 def load_checkpoint(model, path):
+    """Takes up what `save_checkpoint` wrote.
+
+    Args:
+        model: built and compiled, with the layers, shapes and optimizer of the one that was saved; names may differ.
+        path: the file.
+
+    A rate that is a number is taken from the file, a schedule stays the model's own. FileNotFoundError where there is
+    no file; ValueError where it is damaged or no checkpoint, or was written by another model or with other settings of
+    the optimizer, with what differs; the weights are then as they were.
+    """
     path = os.fspath(path)
     if not (model.built and model.compiled):
         raise ValueError(f"load_checkpoint: model {model.name!r} must be built and compiled first")

@@ -60,14 +60,37 @@ def read_npz(path):
     import zipfile
     import zlib
 
+    damage = (
+        ValueError,
+        EOFError,
+        KeyError,
+        zipfile.BadZipFile,
+        zlib.error,
+        NotImplementedError,
+        OSError,
+        RuntimeError,
+    )
     path = os.fspath(path)
-    try:
-        with open(path, "rb") as file:
+    with open(path, "rb") as file:
+        try:
+            if not zipfile.is_zipfile(file):
+                raise ValueError("it is not a whole archive of arrays")
+            file.seek(0)
             archive = np.load(file, allow_pickle=False)
-            if not hasattr(archive, "files"):
-                raise ValueError("it is a single array")
             if len(set(archive.files)) < len(archive.files):
                 raise ValueError("a name occurs twice")
-            return {name: archive[name] for name in archive.files}
-    except (ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
-        raise ValueError(f"{path}: not a valid .npz file: {error}") from None
+            return {name: _array(archive, name) for name in archive.files}
+        except damage as error:  # of a damaged directory too: places before the file's begin, flags of encryption
+            raise ValueError(f"{path}: not a valid .npz file: {error}") from None
+
+
+def _array(archive, name):
+    try:
+        array = archive[name]
+    except ValueError as error:
+        if "pickle" in str(error):  # NumPy's advice is to allow it
+            raise ValueError(f"{name} holds Python objects; expected numbers or text") from None
+        raise
+    if not isinstance(array, np.ndarray):
+        raise ValueError(f"{name} is no array")
+    return array

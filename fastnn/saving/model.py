@@ -10,6 +10,7 @@ import tempfile
 
 import numpy as np
 
+from fastnn.graph import Spec
 from fastnn.saving.registry import custom_object_scope, deserialize_keras_object, serialize_keras_object
 from fastnn.saving.state import load_state, save_state
 
@@ -24,6 +25,11 @@ def _paths(model):
     return names
 
 
+def _need_built(model, where):
+    if not model.built:
+        raise ValueError(f"{where}: model {model.name!r} is not built yet: call it on data, or give it an Input")
+
+
 def _check_path(path, overwrite, where):
     path = os.fspath(path)
     if not path.endswith((".safetensors", ".npz")):
@@ -34,12 +40,28 @@ def _check_path(path, overwrite, where):
 
 
 def save_model(model, path, overwrite=True, include_optimizer=True):
+    """Writes a model to one file, whole or not at all: `Model.save`.
+
+    Args:
+        model: built; compiled or not.
+        path: the file, ending in .safetensors or .npz.
+        overwrite: whether a file of this name may be replaced.
+        include_optimizer: also the optimizer's arrays and step count, with which a training goes on as if it had never
+            stopped. What the model was compiled with is kept either way.
+
+    ValueError for another ending and for a model that is not built, FileExistsError where overwrite=False and the file
+    is there, FileNotFoundError where its folder is not, NotImplementedError for layers without a configuration.
+    """
     path = _check_path(path, overwrite, "save")
-    if not model.built:
-        raise ValueError(f"save: model {model.name!r} is not built yet: call it on data, or give it an Input")
+    _need_built(model, "save")
     names = _paths(model)
     tensors = {f"weights/{name}": v.value for v, name in names.items()}
     metadata = {"model": serialize_keras_object(model), "paths": list(names.values()), "seed": model._seed}
+    if model._built_for is not None:  # its weights are made by a call, which load_model cannot guess
+        specs = [model._built_for] if isinstance(model._built_for, Spec) else model._built_for
+        metadata["built_for"] = {
+            "several": specs is model._built_for, "inputs": [[list(s.shape), s.dtype] for s in specs]
+        }  # fmt: skip
     if model.compiled:
         metadata["compile"] = {
             key: serialize_keras_object(model.optimizer if key == "optimizer" else value)
@@ -74,6 +96,18 @@ def from_bytes(content):
 
 
 def load_model(path, custom_objects=None, compile=True):
+    """The model of a file that `save_model` wrote.
+
+    Args:
+        path: the file, safetensors or .npz.
+        custom_objects: {name: class or function} of what the configuration names beyond fastnn's own and what is
+            registered (see `register_keras_serializable`).
+        compile: whether to compile it as it was, with the optimizer's arrays and step count where the file has them.
+
+    Returns a model with the weights and seed it was saved with. No code is loaded from a file. FileNotFoundError where
+    there is none; ValueError that names the file where it is damaged, holds no configuration, or was written by a newer
+    version; TypeError for a class that is neither fastnn's nor registered nor in custom_objects.
+    """
     tensors, metadata = load_state(path)
     if "model" not in metadata:
         raise ValueError(f"load_model: {os.fspath(path)!r} holds no model configuration; use model.load_weights(...)")
@@ -81,6 +115,13 @@ def load_model(path, custom_objects=None, compile=True):
         model = _made(metadata["model"], path)
         if not hasattr(model, "get_weights"):
             raise ValueError(f"load_model: {os.fspath(path)!r}: its configuration is damaged: it describes no model")
+        if not model.built and "built_for" in metadata:
+            try:
+                specs = [Spec(tuple(shape), dtype) for shape, dtype in metadata["built_for"]["inputs"]]
+                several = metadata["built_for"]["several"]
+            except (KeyError, TypeError, ValueError) as error:
+                raise _damaged(path, error) from error
+            model._build_by_trial(specs if several else specs[0])
         _set_weights(model, tensors, metadata, path)
         model._seed = metadata.get("seed")
         if compile and "compile" in metadata:
@@ -96,7 +137,7 @@ def load_model(path, custom_objects=None, compile=True):
                 given[key] = _restored(given[key])
             model.compile(**given)
             model.optimizer.step_count = int(metadata.get("step_count", 0))
-            _set_slots(model, tensors, path)
+            _set_slots(model, tensors, metadata, path)
     return model
 
 
@@ -105,7 +146,11 @@ def _made(config, path):
     try:
         return deserialize_keras_object(config)
     except (KeyError, IndexError, AttributeError) as error:
-        raise ValueError(f"load_model: {os.fspath(path)!r}: its configuration is damaged ({error!r})") from error
+        raise _damaged(path, error) from error
+
+
+def _damaged(path, error):
+    return ValueError(f"load_model: {os.fspath(path)!r}: its configuration is damaged ({error!r})")
 
 
 def _restored(value):
@@ -145,7 +190,7 @@ def _set_weights(model, tensors, metadata, path):
         v.assign(found[name])
 
 
-def _set_slots(model, tensors, path):
+def _set_slots(model, tensors, metadata, path):
     """Fills the optimizer's arrays, in a store made for the purpose."""
     from fastnn.compiler.store import Store
     from fastnn.training.step import core_zeros
@@ -156,6 +201,9 @@ def _set_slots(model, tensors, path):
     store = Store.of(model.weights, model._float_type())
     state = model._optimizer_state(store)
     names = {name: v for v, name in _paths(model).items()}
+    saved = metadata.get("paths")
+    if isinstance(saved, list) and len(saved) == len(names) and not set(map(str, saved)) == set(names):
+        names = dict(zip(map(str, saved), names.values(), strict=True))  # numbered in another way, as for the weights
     for key, array in found.items():
         _, role, name = key.split("/", 2)
         if name not in names or names[name] not in store.offsets or array.shape != names[name].shape:
@@ -166,12 +214,32 @@ def _set_slots(model, tensors, path):
 
 
 def save_weights(model, path, overwrite=True):
+    """Writes the weights of a model, without its configuration and optimizer, whole or not at all.
+
+    Args:
+        model: built.
+        path: the file, ending in .safetensors or .npz; a tensor "weights/<path>" for each variable.
+        overwrite: whether a file of this name may be replaced.
+
+    ValueError for another ending, FileExistsError where overwrite=False and the file is there.
+    """
     path = _check_path(path, overwrite, "save_weights")
+    _need_built(model, "save_weights")
     names = _paths(model)
     save_state(path, {f"weights/{name}": v.value for v, name in names.items()}, {"paths": list(names.values())})
 
 
 def load_weights(model, path):
+    """Gives a model the weights of a file: of `save_weights`, of `save_model`, or another program's tensors.
+
+    Args:
+        model: built, with as many variables as the file has, of the same shapes.
+        path: the file, safetensors or .npz. Tensors are known by the variables' names; where these differ, by their
+            order.
+
+    ValueError where the model is not built, where the file is damaged, and where number or shapes do not fit; the model
+    then keeps the weights it had.
+    """
     tensors, metadata = load_state(path)
     if not any(k.startswith("weights/") for k in tensors):
         tensors = {f"weights/{k}": np.asarray(a) for k, a in tensors.items()}

@@ -1,11 +1,13 @@
 """Training on an iterable of batches, each an (x, y) or (x, y, sample_weight) of its own."""
 
+import itertools
+
 
 class Batches:
     """An epoch over an iterable of batches."""
 
-    def __init__(self, model, source, steps):
-        self.model, self.source, self.steps = model, source, steps
+    def __init__(self, model, source, steps, class_weight=None):
+        self.model, self.source, self.steps, self.class_weight = model, source, steps, class_weight
         self.iterator = None
 
     def epoch(self, list_of, begin=0):
@@ -14,7 +16,7 @@ class Batches:
         if self.iterator is None or self.steps is None:
             self.iterator = iter(self.source)
         number = 0
-        while self.steps is None or number < self.steps:
+        while (self.steps is None or number < self.steps) and not model.stop_training:
             try:
                 x, y, w = unpack(next(self.iterator))
             except StopIteration:
@@ -28,7 +30,7 @@ class Batches:
                 number += 1
                 continue
             list_of.on_train_batch_begin(number)
-            model.train_on_batch(x, y, w)
+            model.train_on_batch(x, y, w, self.class_weight)
             list_of.on_train_batch_end(number, model._logs())
             number += 1
         return model._logs()
@@ -39,6 +41,15 @@ def is_batches(x):
     if hasattr(x, "__array__") or isinstance(x, (list, tuple, dict, str)):
         return False
     return any(hasattr(x, name) for name in ("__next__", "__iter__", "__getitem__"))
+
+
+def parts_of(batches, steps, where):
+    """(number, (x, y, sample_weight)) of the first `steps` batches (None: of all)."""
+    number = -1
+    for number, batch in enumerate(batches if steps is None else itertools.islice(batches, steps)):
+        yield number, unpack(batch)
+    if number < 0:
+        raise ValueError(f"{where}: the iterable of batches gave none; pass one that can be iterated anew")
 
 
 def unpack(batch):

@@ -49,6 +49,8 @@ class Criteria:
 
     def _add_losses(self, targets, outputs, weights, trace):
         """Traces the losses; pairs (tensor, gradient) for differentiation."""
+        from fastnn.losses import weighted_mean
+
         found = self._prepare_losses(targets, outputs)
         seeds, at = [], 0
         for name, loss, factor, y_pred in zip(self.output_names, found, self._loss_factors, outputs, strict=True):
@@ -56,17 +58,22 @@ class Criteria:
                 continue
             y, w = targets[at], weights[at]
             at += 1
-            per_sample = loss.per_sample(y, y_pred)
+            per_sample, share, of_batch = loss.samples(y, y_pred)
             if trace.mixture is not None:
                 per_sample = _mixed(per_sample, loss, y, y_pred, trace.mixture)
             dtype = per_sample.dtype
-            if loss.reduction == "mean_with_sample_weight" and w is not None:
-                value = ops.divide(ops.sum(ops.multiply(per_sample, w)), ops.sum(w))
+            weighted = per_sample if w is None else ops.multiply(per_sample, w)
+            value = None
+            if loss.reduction == "mean_with_sample_weight" and not (w is None and share is None):
+                weight = share if w is None else w if share is None else ops.multiply(w, share)
+                value = weighted_mean(weighted, weight)
+            elif loss.reduction == "sum" and of_batch and w is None:
+                value = ops.mean(per_sample)
+            if value is not None:
                 self._trackers[name].add_scalar(value)
                 seeds.append((value, graph.constant(np.full((), factor), dtype)))
                 continue
             mean = loss.reduction != "sum"
-            weighted = per_sample if w is None else ops.multiply(per_sample, w)
             if mean:
                 self._trackers[name].add(weighted)
             else:
@@ -110,6 +117,7 @@ class Criteria:
                     metric = metrics_module.resolve(
                         identifier, targets[at].shape, targets[at].dtype, outputs[j].shape, self._losses[j]
                     )
+                    metric.reset_state()  # it may have been used before
                     label = metric.name if count == 1 else f"{names[j]}_{metric.name}"
                     if weighted and any(label == known for _, _, known, _, _ in made):
                         label = f"weighted_{metric.name}" if count == 1 else f"{names[j]}_weighted_{metric.name}"

@@ -41,11 +41,22 @@ def as_list(data, names, kind, where):
         if len(data) != len(names):
             raise ValueError(f"{where}: {len(names)} arrays of {kind} are needed ({list(names)}), got {len(data)}")
         return list(data)
-    if isinstance(data, (list, tuple)) and len(data) == 1 and np.ndim(data[0]) > 1:
-        return list(data)
+    if isinstance(data, (list, tuple)) and len(data) == 1:
+        whole = isinstance(data[0], np.ndarray) and kind == "targets"  # of an input it may be a sample
+        if np.ndim(data[0]) > (0 if whole else 1):
+            return list(data)
     if len(names) != 1:
         raise ValueError(f"{where}: {len(names)} arrays of {kind} are needed ({list(names)}), got one")
     return [data]
+
+
+def with_losses(y, outputs, names):
+    """Targets without those of outputs that have no loss: `names` of `outputs` have one."""
+    if isinstance(y, dict):
+        return {name: a for name, a in y.items() if name in names or name not in outputs}
+    if isinstance(y, (list, tuple)) and len(y) == len(outputs) > len(names):
+        return [a for a, name in zip(y, outputs, strict=True) if name in names]
+    return y
 
 
 class Arrays:
@@ -82,6 +93,12 @@ class Arrays:
             )
 
         return part(0, at), part(at, self.rows)
+
+    def weigh(self, class_weight, where):
+        """Multiplies the samples' weights by those of their classes."""
+        if class_weight is not None:
+            extra = class_weights(class_weight, self.y, where)
+            self.weights[0] = extra if self.weights[0] is None else self.weights[0] * extra
 
 
 def class_weights(class_weight, y, where):
@@ -139,8 +156,10 @@ def first_fraction(a):
     return int(fractions.argmax()) if fractions.any() else -1
 
 
-def whole(value, name, least):
-    """`value` as an int; it must be an integer from `least` on."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-        raise ValueError(f"{name} must be an integer from {least} on, got {value!r}")
-    return int(value)
+def verbosity(verbose, where):
+    """`verbose` if it is one of 0, 1, 2 (also as booleans) and "auto"."""
+    if isinstance(verbose, (bool, int, np.integer)) and 0 <= verbose <= 2:
+        return int(verbose)
+    if isinstance(verbose, str) and verbose == "auto":
+        return verbose
+    raise ValueError(f"{where}: verbose must be 0, 1, 2 or 'auto', got {verbose!r}")

@@ -1,5 +1,6 @@
 """The learning-rate range test: which rates make the loss fall."""
 
+import os
 from typing import NamedTuple
 
 import numpy as np
@@ -18,21 +19,34 @@ class LearningRateRange(NamedTuple):
     smooth: np.ndarray
     suggestion: float
 
-    def plot(self, ax=None):
-        """Draws the loss over the rate and returns the axes (needs matplotlib)."""
+    def plot(self, path=None, title=None, ax=None):
+        """Draws the loss over the rate, as `History.plot` draws a fit (needs matplotlib).
+
+        `path` names a file to write (PNG, SVG, PDF by its ending); `ax`: axes to draw into, in place of a figure of
+        its own. Returns the matplotlib figure. Works without a display.
+        """
+        if hasattr(path, "semilogx"):
+            raise TypeError("LearningRateRange.plot: path must name a file; pass axes as ax=")
         if ax is None:
             try:
-                import matplotlib.pyplot as plt
+                from matplotlib.backends.backend_agg import FigureCanvasAgg
+                from matplotlib.figure import Figure
             except ImportError:
-                raise ImportError("plot needs matplotlib; install it with pip install matplotlib") from None
-            ax = plt.figure().add_subplot()
+                raise ImportError("LearningRateRange.plot needs matplotlib: pip install matplotlib") from None
+            figure = Figure(figsize=(5.5, 3.8), layout="constrained")
+            FigureCanvasAgg(figure)
+            ax = figure.add_subplot()
         ax.semilogx(self.rates, self.losses, ".", alpha=0.3, label="batch")
         ax.semilogx(self.rates, self.smooth, label="running mean")
         ax.axvline(self.suggestion, color="gray", linestyle=":", label=f"{self.suggestion:.2g}")
         ax.set_xlabel("learning rate")
         ax.set_ylabel("loss")
         ax.legend()
-        return ax
+        if title:
+            ax.set_title(title)
+        if path is not None:
+            ax.figure.savefig(os.fspath(path), dpi=120)
+        return ax.figure
 
 
 def find_learning_rate(model, x, y, lowest=1e-6, highest=10.0, steps=100, batch_size=32, diverged=4.0):

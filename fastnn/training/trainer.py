@@ -9,11 +9,11 @@ import numpy as np
 from fastnn import _core, config, graph, precision
 from fastnn.graph import Spec
 from fastnn.training import data as adapters
-from fastnn.training.batches import Batches, is_batches, unpack
+from fastnn.training.batches import Batches, is_batches, parts_of
 from fastnn.training.criteria import Criteria
 from fastnn.training.data import Arrays
 from fastnn.training.step import DataForm, OptimizerState, Step
-from fastnn.utils import seeding, tree
+from fastnn.utils import checks, seeding, tree
 
 CHUNK_SECONDS = 0.05
 _PLANS = 8  # compiled steps kept
@@ -75,6 +75,9 @@ class Trainer(Criteria):
         for one in _metric_names((metrics, weighted_metrics)):
             if not metrics_module.is_by_shape(one):
                 metrics_module.get(one)
+        for one in tree.flatten(loss_weights):
+            if one is not None:
+                checks.number("compile", "loss_weights", one)
         self.optimizer, self.loss = found, loss
         self._compile_loss_weights = loss_weights
         self._compile_metrics = (metrics, weighted_metrics)
@@ -130,14 +133,12 @@ class Trainer(Criteria):
         dtype = self._float_type()
         specs = self.input_specs()
         if specs is None:
-            specs = [
-                Spec((None, *a.shape[1:]), "int32" if a.dtype.kind in "i" and a.itemsize > 1 else dtype) for a in x
-            ]
+            specs = [Spec((None, *a.shape[1:]), self._type_of(a)) for a in x]
             if not self.built:
                 self._build_by_trial(specs[0] if len(specs) == 1 else list(specs))
                 specs = self.input_specs() or specs
         inner = [
-            Spec(s.shape[1:] if None not in s.shape[1:] else a.shape[1:], s.dtype)
+            Spec(s.shape[1:] if None not in s.shape[1:] else a.shape[1:], dtype if s.dtype != "int32" else s.dtype)
             for s, a in zip(specs, x, strict=True)
         ]
         names = [f"x{j}" for j in range(len(x))]
@@ -247,20 +248,21 @@ class Trainer(Criteria):
     def _known_input_names(self):
         return self.input_names if self.input_specs() is not None else None
 
-    def _dataset(self, x, y, sample_weight, where, class_weight=None):
+    def _dataset(self, x, y, sample_weight, where):
         xs = self._input_arrays(x, where)
         if y is None:
             raise ValueError(f"{where}: y is missing: targets are needed beside x")
         outputs = self.output_names
         given = self._per_output(self.loss, len(outputs), "loss")
         names = [n for n, one in zip(outputs, given, strict=True) if one is not None]
+        y = adapters.with_losses(y, outputs, names)
         ys = [adapters.as_rows(a, "y", where) for a in adapters.as_list(y, names, "targets", where)]
         adapters.check_targets(ys, where)
         self._check_labels(ys, given, where)
         ys = [adapters.within_int32(y) for y in ys]
         weights = [None] * len(ys)
         if sample_weight is not None:
-            many = isinstance(sample_weight, (list, tuple, dict)) and len(names) > 1
+            many = isinstance(sample_weight, dict) or (isinstance(sample_weight, (list, tuple)) and len(names) > 1)
             found = (
                 adapters.as_list(sample_weight, names, "sample weights", where) if many else [sample_weight] * len(ys)
             )
@@ -271,9 +273,6 @@ class Trainer(Criteria):
                     if weights[j].ndim != 1:
                         raise ValueError(f"{where}: sample_weight must have one entry a sample, got shape {a.shape}")
                     adapters.check_finite(weights[j], "sample_weight", where)
-        if class_weight is not None:
-            extra = adapters.class_weights(class_weight, ys, where)
-            weights[0] = extra if weights[0] is None else weights[0] * extra
         return Arrays(xs, ys, weights, where)
 
     def _classes(self, j, losses=None):
@@ -345,35 +344,43 @@ class Trainer(Criteria):
             validation_split: fraction of the samples, taken from the end, that is validated on instead of trained on.
             validation_data: (x, y) or (x, y, sample_weight) to validate on after each epoch.
             shuffle: a new order of the samples each epoch.
-            class_weight: {class: weight}.
+            class_weight: {class: weight}, of training, not of validation.
             sample_weight: one weight a sample.
-            steps_per_epoch, validation_steps: so many batches instead of all.
-            validation_freq: validate every so many epochs, or after the epochs of a list.
+            steps_per_epoch: batches of an epoch, instead of all; the next epoch goes on where the last one ended.
+            validation_steps: so many batches instead of all.
+            validation_freq: validate every so many epochs, or after the epochs (from 1) of a list.
         """
         from fastnn.callbacks import CallbackList
 
         self._need_compile("fit")
-        epochs = adapters.whole(epochs, "fit: epochs", 0)
-        initial_epoch = adapters.whole(initial_epoch, "fit: initial_epoch", 0)
+        epochs = checks.integer("fit", "epochs", epochs, 0)
+        initial_epoch = checks.integer("fit", "initial_epoch", initial_epoch, 0)
         if steps_per_epoch is not None:
-            steps_per_epoch = adapters.whole(steps_per_epoch, "fit: steps_per_epoch", 1)
+            steps_per_epoch = checks.integer("fit", "steps_per_epoch", steps_per_epoch, 1)
         if validation_steps is not None:
-            validation_steps = adapters.whole(validation_steps, "fit: validation_steps", 1)
+            validation_steps = checks.integer("fit", "validation_steps", validation_steps, 1)
+        _check_frequency(validation_freq)
+        verbose = adapters.verbosity(verbose, "fit")
         batches, whole = None, self.optimizer.full_batch
         if y is None and not isinstance(x, (np.ndarray, list, tuple, dict)) and x is not None and is_batches(x):
-            batches = Batches(self, x, steps_per_epoch)
+            for name, given in (("sample_weight", sample_weight), ("validation_split", validation_split or None)):
+                if given is not None:
+                    raise ValueError(
+                        f"fit: {name} is for arrays; batches are (x, y, sample_weight), and validation_data can be "
+                        "batches too"
+                    )
+            batches = Batches(self, x, steps_per_epoch, class_weight)
             validation = self._validation(validation_data)
             steps = steps_per_epoch or (len(x) if hasattr(x, "__len__") else None)
         else:
-            arrays = self._dataset(x, y, sample_weight, "fit", class_weight)
+            arrays = self._dataset(x, y, sample_weight, "fit")
             if validation_data is None and validation_split:
                 arrays, validation = arrays.split(validation_split, "fit")
             else:
                 validation = self._validation(validation_data)
+            arrays.weigh(class_weight, "fit")
             batch = self._batch_size(arrays.rows if whole and batch_size is None else batch_size, arrays.rows, "fit")
-            steps = -(-arrays.rows // batch) if not whole else 1
-            if steps_per_epoch is not None:
-                steps = min(steps, steps_per_epoch)
+            steps = 1 if whole else steps_per_epoch or -(-arrays.rows // batch)
             step = self._step("train", self._form(arrays.x, arrays.y, arrays.weights), batch)
             if whole:
                 from fastnn.training.full_batch import FullBatchRun
@@ -405,12 +412,15 @@ class Trainer(Criteria):
                 if whole:
                     logs = run.epoch(step, list_of)
                 else:
-                    order = self._shuffled(epoch, arrays.rows) if shuffle else None
-                    rows = min(steps * batch, arrays.rows)
-                    logs = self._run_epoch(step, arrays, batch, rows, order, list_of, min(begin * batch, rows))
+                    for turn, first, last, number in _stretches(epoch * steps, steps, -(-arrays.rows // batch), begin):
+                        order = self._shuffled(turn, arrays.rows) if shuffle else None
+                        rows = min(last * batch, arrays.rows)
+                        logs = self._run_epoch(step, arrays, batch, rows, order, list_of, first * batch, number)
             begin = 0
             if validation is not None and _due(epoch, validation_freq):
-                found = self._evaluate(validation, validation_batch_size or batch_size, None, validation_steps)
+                list_of.on_test_begin()
+                found = self._evaluate(validation, validation_batch_size or batch_size, list_of, validation_steps)
+                list_of.on_test_end(found)
                 logs = {**logs, **{f"val_{k}": v for k, v in found.items()}}
             list_of.on_epoch_end(epoch, logs)
             if self.stop_training:
@@ -436,8 +446,8 @@ class Trainer(Criteria):
             raise ValueError("fit: validation_data must be (x, y), (x, y, sample_weight) or an iterable of batches")
         return self._dataset(given[0], given[1], given[2] if len(given) == 3 else None, "fit: validation_data")
 
-    def _run_epoch(self, step, arrays, batch, rows, order, list_of, done=0):
-        """Steps through samples [done, rows) of an epoch."""
+    def _run_epoch(self, step, arrays, batch, rows, order, list_of, done=0, number=0):
+        """Steps through samples [done, rows) of `order`, from the epoch's batch `number` on."""
         data = [*arrays.x, *arrays.y, *arrays.weights]
         optimizer = self.optimizer
         one_by_one = list_of is not None and list_of.has_train_batch_hooks
@@ -445,6 +455,7 @@ class Trainer(Criteria):
         if not optimizer.rate_is_called and done < rows:
             hyper = optimizer.hyper(optimizer.step_count, -(-(rows - done) // batch))
         start, settings = optimizer.step_count, optimizer.settings_version
+        number -= done // batch
         while done < rows and not self.stop_training:
             at = optimizer.step_count
             if hyper is None or settings != optimizer.settings_version:
@@ -452,21 +463,23 @@ class Trainer(Criteria):
                 start, settings = at, optimizer.settings_version
             end = min(done + batch, rows) if one_by_one or len(hyper) == at - start + 1 else rows
             if one_by_one:
-                list_of.on_train_batch_begin(done // batch)
+                list_of.on_train_batch_begin(number + done // batch)
                 if step.version != graph.version():  # the callback changed the model
                     step = self._step("train", step.form, batch)
             with step.core:
                 step.bind(data)
-                went = step.core.run(done, end, batch, order=order, index=at, seed=self._seed,
-                                     hyper=hyper[at - start :], seconds=CHUNK_SECONDS)  # fmt: skip
-            done += went
-            optimizer.step_count = at + -(-went // batch)
+                try:
+                    step.core.run(done, end, batch, order=order, index=at, seed=self._seed, hyper=hyper[at - start :],
+                                  seconds=CHUNK_SECONDS)  # fmt: skip
+                finally:  # Ctrl-C comes when run has returned: its steps were made
+                    optimizer.step_count = at + -(-step.core.done // batch)
+            done += step.core.done
             if list_of is not None:
-                number = (done - 1) // batch
+                last = number + (done - 1) // batch
                 if one_by_one:
-                    list_of.on_train_batch_end(number, self._logs())
+                    list_of.on_train_batch_end(last, self._logs())
                 else:
-                    list_of.on_train_chunk_end(number, self._logs() if done < rows else None)
+                    list_of.on_train_chunk_end(last, self._logs() if done < rows else None)
             if hyper is not None and len(hyper) <= optimizer.step_count - start:
                 hyper = None
         return self._logs()
@@ -477,17 +490,20 @@ class Trainer(Criteria):
         from fastnn.callbacks import CallbackList
 
         self._need_compile("evaluate")
+        verbose = adapters.verbosity(verbose, "evaluate")
+        if steps is not None:
+            steps = checks.integer("evaluate", "steps", steps, 1)
         if y is None and x is not None and is_batches(x):
-            logs = self._evaluate(x, None, None, steps)
+            if sample_weight is not None:
+                raise ValueError("evaluate: sample_weight is for arrays; batches are (x, y, sample_weight)")
+            data, count = x, len(x) if hasattr(x, "__len__") else None
         else:
-            arrays = self._dataset(x, y, sample_weight, "evaluate")
-            count = -(-arrays.rows // self._batch_size(batch_size, arrays.rows, "evaluate"))
-            list_of = CallbackList(
-                callbacks, add_progbar=verbose != 0, model=self, verbose=verbose, steps=steps or count
-            )
-            list_of.on_test_begin()
-            logs = self._evaluate(arrays, batch_size, list_of, steps)
-            list_of.on_test_end(logs)
+            data = self._dataset(x, y, sample_weight, "evaluate")
+            count = -(-data.rows // self._batch_size(batch_size, data.rows, "evaluate"))
+        list_of = CallbackList(callbacks, add_progbar=verbose != 0, model=self, verbose=verbose, steps=steps or count)
+        list_of.on_test_begin()
+        logs = self._evaluate(data, batch_size, list_of, steps)
+        list_of.on_test_end(logs)
         return logs if return_dict else _flat(logs)
 
     def _evaluate(self, arrays, batch_size, list_of, steps):
@@ -495,16 +511,12 @@ class Trainer(Criteria):
         if isinstance(arrays, Arrays):
             self._test(arrays, batch_size, list_of, steps)
         else:
-            self._test_batches(arrays, steps)
+            for number, part in parts_of(arrays, steps, "evaluate"):
+                list_of.on_test_batch_begin(number)
+                part = self._dataset(*part, "evaluate")
+                self._test(part, part.rows)
+                list_of.on_test_batch_end(number, self._logs())
         return self._logs()
-
-    def _test_batches(self, batches, steps):
-        for number, part in enumerate(batches):
-            if steps is not None and number >= steps:
-                break
-            x, y, w = unpack(part)
-            arrays = self._dataset(x, y, w, "evaluate")
-            self._test(arrays, arrays.rows)
 
     def _test(self, arrays, batch_size=None, list_of=None, steps=None):
         batch = self._batch_size(batch_size, arrays.rows, "evaluate")
@@ -529,8 +541,20 @@ class Trainer(Criteria):
         """The model's outputs for x, as arrays."""
         from fastnn.callbacks import CallbackList
 
+        verbose = adapters.verbosity(verbose, "predict")
+        if steps is not None:
+            steps = checks.integer("predict", "steps", steps, 1)
         if not isinstance(x, (np.ndarray, list, tuple, dict)) and is_batches(x):
-            parts = [self.predict_on_batch(unpack(b)[0]) for b in x]
+            count = steps or (len(x) if hasattr(x, "__len__") else None)
+            list_of = CallbackList(callbacks, add_progbar=verbose not in (0, "auto"), model=self, verbose=verbose,
+                                   steps=count)  # fmt: skip
+            list_of.on_predict_begin()
+            parts = []
+            for number, part in parts_of(x, steps, "predict"):
+                list_of.on_predict_batch_begin(number)
+                parts.append(self.predict_on_batch(part[0]))
+                list_of.on_predict_batch_end(number, {})
+            list_of.on_predict_end()
             packed = [np.concatenate(leaves) for leaves in zip(*map(tree.flatten, parts), strict=True)]
             return tree.pack(tree.map_leaves(lambda t: None, parts[0]), packed)
         xs = self._input_arrays(x, "predict")
@@ -584,7 +608,8 @@ class Trainer(Criteria):
         call = self._calls_made.get("train") if sample_weight is None and class_weight is None else None
         if call is None or call[1] != graph.version() or not self._call_train(call[0], x, y):
             self._need_compile("train_on_batch")
-            arrays = self._dataset(x, y, sample_weight, "train_on_batch", class_weight)
+            arrays = self._dataset(x, y, sample_weight, "train_on_batch")
+            arrays.weigh(class_weight, "train_on_batch")
             step = self._step("train", self._form(arrays.x, arrays.y, arrays.weights), arrays.rows)
             if optimizer.full_batch:
                 from fastnn.training.full_batch import FullBatchRun
@@ -773,6 +798,23 @@ def _fewest_ids(nodes, tensor):
                 dims = layer._ids() if isinstance(layer, Trainer) else [getattr(layer, "ids", None)]
                 found += [d for d in dims[j : j + 1] if d is not None]
     return min(found, default=None)
+
+
+def _check_frequency(frequency):
+    several = isinstance(frequency, (list, tuple, set))
+    for one in frequency if several else [frequency]:
+        checks.integer("fit", "validation_freq" + (" (an epoch of the list)" if several else ""), one, 1)
+
+
+def _stretches(at, steps, total, begin):
+    """An epoch's batches [at + begin, at + steps) of endlessly repeated passes over `total` batches: for each pass its
+    number, its first batch, the batch behind its last, and the number in the epoch of the first."""
+    number = begin
+    while number < steps:
+        turn, first = divmod(at + number, total)
+        last = min(total, first + steps - number)
+        yield turn, first, last, number
+        number += last - first
 
 
 def _due(epoch, frequency):
