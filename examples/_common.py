@@ -1,19 +1,52 @@
-"""What the examples share: arguments, data, and how a picture is written."""
+"""What the examples share: arguments, data, what is said of mistakes, and how a picture is written."""
 
 import argparse
 import os
+import sys
 
 import numpy as np
 
 import fastnn
 
-try:
-    import matplotlib
-except ImportError:
-    raise SystemExit("the examples draw with matplotlib: pip install 'fastnn-cpu[plot]'") from None
+#: How a picture's name may end.
+KINDS = (".png", ".pdf", ".svg", ".jpg", ".jpeg", ".webp")
 
-matplotlib.use("Agg")
-matplotlib.rcParams.update({"font.size": 8, "axes.titlesize": 8, "legend.fontsize": 6.5, "axes.grid": False})
+
+def stop(message):
+    """Ends the example with a message on stderr and exit code 2."""
+    print(f"{os.path.basename(sys.argv[0])}: {message}", file=sys.stderr)
+    raise SystemExit(2)
+
+
+def load(read, *arguments):
+    """What read(*arguments) gives; where the files are missing or damaged, the end with what it says of them."""
+    try:
+        return read(*arguments)
+    except (OSError, ValueError, ImportError) as error:  # ImportError: pictures without Pillow
+        stop(f"{error}\nWithout files: --quick")
+
+
+def picture_file(path):
+    """The type of --output: a file that a picture can be written to."""
+    folder, kind = os.path.dirname(path) or ".", os.path.splitext(path)[1].lower()
+    if os.path.isdir(path):
+        raise argparse.ArgumentTypeError(f"{path} is a folder, expected a file such as picture.png")
+    if kind not in KINDS:
+        raise argparse.ArgumentTypeError(f"{path} must end in one of {', '.join(KINDS)}")
+    if not os.path.isdir(folder):
+        raise argparse.ArgumentTypeError(f"there is no folder {folder}")
+    if not os.access(path if os.path.exists(path) else folder, os.W_OK):
+        raise argparse.ArgumentTypeError(f"{path} cannot be written to")
+    return path
+
+
+def _prepare_matplotlib():
+    try:
+        import matplotlib
+    except ImportError:
+        stop("the examples draw with matplotlib: pip install 'fastnn-cpu[plot]'")
+    matplotlib.use("Agg")
+    matplotlib.rcParams.update({"font.size": 8, "axes.titlesize": 8, "legend.fontsize": 6.5, "axes.grid": False})
 
 
 def arguments(doc, name, data="mnist", **extra):
@@ -22,10 +55,11 @@ def arguments(doc, name, data="mnist", **extra):
     parser.add_argument("--quick", action="store_true", help="embedded data and few epochs: seconds")
     if data is not None:
         parser.add_argument("--data", choices=("digits", "mnist", "fashion_mnist"), default=None)
-    parser.add_argument("--output", default=f"{name}.png", help="the picture's file")
+    parser.add_argument("--output", type=picture_file, default=f"{name}.png", help="the picture's file")
     for key, default in extra.items():
         parser.add_argument(f"--{key.replace('_', '-')}", type=type(default), default=default)
     given = parser.parse_args()
+    _prepare_matplotlib()
     given.quick = given.quick or os.environ.get("FASTNN_QUICK") == "1"
     if data is not None:
         given.data = given.data or ("digits" if given.quick else data)
@@ -35,7 +69,7 @@ def arguments(doc, name, data="mnist", **extra):
 
 def images(name, train=None):
     """((x, y), (x_test, y_test)), flat float32 images in [0, 1], and the side of one; the first `train` samples."""
-    parts = getattr(fastnn.datasets, name).load_data()
+    parts = load(getattr(fastnn.datasets, name).load_data)
     top = 16.0 if name == "digits" else 255.0
     (x, y), (x_test, y_test) = (((a.reshape(len(a), -1) / top).astype(np.float32), b) for a, b in parts)
     return (x[:train], y[:train]), (x_test, y_test), int(np.sqrt(x.shape[1]))
@@ -84,13 +118,16 @@ def sheet(axes, pictures, rows, columns, title=None):
 
 
 def save(figure, path, colors=128):
-    """Writes the picture, small: with a palette of so many colors."""
+    """Writes the picture; a PNG small, with a palette of so many colors."""
     import io
 
     from PIL import Image
 
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=100)
-    buffer.seek(0)
-    Image.open(buffer).convert("RGB").quantize(colors).save(path, optimize=True)
+    if path.lower().endswith(".png"):
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", dpi=100)
+        buffer.seek(0)
+        Image.open(buffer).convert("RGB").quantize(colors).save(path, optimize=True)
+    else:
+        figure.savefig(path, dpi=100)
     print(f"picture: {path}")

@@ -21,6 +21,7 @@ import os
 from pathlib import Path
 
 import numpy as np
+from _common import load, stop
 
 import fastnn
 from fastnn import layers
@@ -36,7 +37,7 @@ SERIES = {
 def read(folder, name, columns):
     path = Path(folder or Path(os.environ.get("FASTNN_DATA", ".")) / "timeseries") / name
     if not path.exists():
-        raise SystemExit(f"{path} is not there: set FASTNN_DATA or --folder, or try --quick")
+        stop(f"{path} is not there: set FASTNN_DATA or --folder, or try --quick")
     data = path.read_bytes()
     text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode()
     rows = list(csv.reader(io.StringIO(text)))[1:]
@@ -62,7 +63,7 @@ def main():
         series, known, horizon, season, drifts, args.epochs = digits(), 16, 4, 8, False, 8
     else:
         name, columns, known, horizon, season, drifts = SERIES[args.data]
-        series = read(args.folder, name, columns)
+        series = load(read, args.folder, name, columns)
     cut = int(0.8 * len(series))
     mean, scale = series[:cut].mean(axis=0), series[:cut].std(axis=0) + 1e-9
     scaled = ((series - mean) / scale).astype("float32")

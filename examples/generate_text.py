@@ -14,6 +14,7 @@ import os
 from pathlib import Path
 
 import numpy as np
+from _common import load, stop
 
 import fastnn
 from fastnn import layers
@@ -40,7 +41,7 @@ def read(name):
     if not path.exists():
         path = Path(os.environ.get("FASTNN_DATA", ".")) / "text" / name
     if not path.exists():
-        raise SystemExit(f"{path} is not there: pass --text, set FASTNN_DATA, or try --quick")
+        stop(f"{path} is not there: pass --text, set FASTNN_DATA, or try --quick")
     data = path.read_bytes()
     return (gzip.decompress(data) if path.suffix == ".gz" else data).decode()
 
@@ -92,7 +93,7 @@ def main():
     if args.quick:
         args.units, args.window, args.epochs, args.length = 64, 20, 25, 120
     fastnn.utils.set_random_seed(0)
-    text = SONNET if args.quick else read(args.text)
+    text = SONNET if args.quick else load(read, args.text)
     vocabulary = fastnn.utils.Vocabulary.of(text)
     ids = vocabulary.encode(text)
     cut = int(0.9 * len(ids))

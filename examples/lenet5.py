@@ -13,7 +13,8 @@ lenet5.png (with matplotlib). MNIST: fgnt/mnist mirror of LeCun and Cortes; Fash
 import argparse
 
 import numpy as np
-from pictures import draw
+from _common import load, picture_file
+from _pictures import draw
 
 import fastnn
 from fastnn import applications, layers
@@ -26,7 +27,7 @@ def images(name, path=None):
         parts = [(np.kron(x, np.ones((1, 3, 3))) * 15.9, y) for x, y in module.load_data()]
         parts = [(np.pad(x, ((0, 0), (2, 2), (2, 2))).astype(np.uint8), y) for x, y in parts]
     else:
-        parts = module.load_data(path)
+        parts = load(module.load_data, path)
     return *((x[..., None], y) for x, y in parts), module.CLASSES
 
 
@@ -48,7 +49,7 @@ def main():
     parser.add_argument("--rate", type=float, help="first learning rate (0.002; 0.001 for 1998)")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--quick", action="store_true", help="the built-in digits")
-    parser.add_argument("--output", default="lenet5.png")
+    parser.add_argument("--output", type=picture_file, default="lenet5.png")
     arguments = parser.parse_args()
     name = "digits" if arguments.quick else arguments.data
 

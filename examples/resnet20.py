@@ -11,8 +11,9 @@ resnet20.png (with matplotlib). CIFAR-10: Krizhevsky 2009.
 import argparse
 
 import numpy as np
+from _common import load, picture_file
+from _pictures import draw
 from lenet5 import images as digits
-from pictures import draw
 
 import fastnn
 from fastnn import layers
@@ -27,7 +28,7 @@ def main():
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--quick", action="store_true", help="8 layers, the built-in digits, 5 epochs")
-    parser.add_argument("--output", default="resnet20.png")
+    parser.add_argument("--output", type=picture_file, default="resnet20.png")
     arguments = parser.parse_args()
 
     fastnn.utils.set_random_seed(arguments.seed)
@@ -36,7 +37,7 @@ def main():
         arguments.epochs = min(arguments.epochs, 5)
     else:
         module = fastnn.datasets.cifar10
-        parts, classes = module.load_data(arguments.path), module.CLASSES
+        parts, classes = load(module.load_data, arguments.path), module.CLASSES
         (x, y), (x_test, y_test) = ((x, y[:, 0]) for x, y in parts)
     size = x.shape[1:3]
     front = [layers.RandomCrop(*size, padding=4), layers.RandomFlip("horizontal")] if arguments.augment else []

@@ -14,6 +14,7 @@ import unicodedata
 from pathlib import Path
 
 import numpy as np
+from _common import load, stop
 
 import fastnn
 from fastnn import layers
@@ -41,7 +42,7 @@ def read(folder):
         path = Path(os.environ.get("FASTNN_DATA", ".")) / "text" / folder
     files = sorted(path.glob("*.txt"))
     if not files:
-        raise SystemExit(f"no text files in {path}: pass --names, set FASTNN_DATA, or try --quick")
+        stop(f"no text files in {path}: pass --names, set FASTNN_DATA, or try --quick")
     return {f.stem: f.read_text(encoding="utf-8").split("\n") for f in files}
 
 
@@ -52,7 +53,7 @@ def main():
     parser.add_argument("--units", type=int, default=96)
     parser.add_argument("--quick", action="store_true", help="three languages from this file")
     args = parser.parse_args()
-    found = {k: v.split() for k, v in FEW.items()} if args.quick else read(args.names)
+    found = {k: v.split() for k, v in FEW.items()} if args.quick else load(read, args.names)
     if args.quick:
         args.epochs, args.units = 40, 32
     fastnn.utils.set_random_seed(0)

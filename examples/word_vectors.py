@@ -15,6 +15,7 @@ import os
 import time
 
 import numpy as np
+from _common import picture_file, stop
 
 from fastnn import text
 
@@ -123,7 +124,7 @@ def main():
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--lock-free", action="store_true", help="faster, but not the same every time")
     parser.add_argument("--quick", action="store_true", help="a page of Alice in Wonderland")
-    parser.add_argument("--output", default="word_vectors.png")
+    parser.add_argument("--output", type=picture_file, default="word_vectors.png")
     options = parser.parse_args()
 
     data = os.environ.get("FASTNN_DATA", "")
@@ -132,19 +133,25 @@ def main():
         corpus = text.Corpus(ALICE.split("\n\n"), tokenize=words_of)
     elif os.path.isfile(path):
         corpus = text.Corpus(path, tokenize=words_of if options.text else None)
+    elif options.text:
+        stop(f"there is no file {path}")
     else:
-        parser.error("no text: pass --text FILE, set FASTNN_DATA to a folder with text/classics.txt.gz, or use --quick")
+        stop("no text: pass --text FILE, set FASTNN_DATA to a folder with text/classics.txt.gz, or use --quick")
+    pairs = options.pairs or os.path.join(data, "wordsim", "wordsim353.tsv")
+    if options.pairs and not os.path.isfile(pairs):
+        stop(f"there is no file {pairs}")
     found = train(corpus, options.quick, options)
 
-    pairs = options.pairs or os.path.join(data, "wordsim", "wordsim353.tsv")
-    if os.path.isfile(pairs):
+    if options.quick and not options.pairs:
+        print("no comparison with WordSim-353: a page has too few of its words")
+    elif os.path.isfile(pairs):
         for name, vectors in found.items():
             try:
                 result = text.evaluate_similarity(vectors, pairs)
             except ValueError as error:
-                print(f"{name}: {error}")
-            else:
-                print(f"{name}: Spearman {result['spearman']:.3f} on {result['pairs']} pairs of WordSim-353")
+                print(f"no comparison with WordSim-353: {error}")  # the words are the same for all
+                break
+            print(f"{name}: Spearman {result['spearman']:.3f} on {result['pairs']} pairs of WordSim-353")
     queries = ["alice", "rabbit"] if options.quick else ["king", "sea", "money", "monday"]
     for name, vectors in found.items():
         for word in queries:

@@ -62,7 +62,9 @@ def _parser():
     train.add_argument("--task", choices=("auto", "classification", "regression"), default="auto")
     train.add_argument("--missing", choices=("error", "drop", "mean"), default="error", help="missing CSV values")
     train.add_argument(
-        "--model", help=f"hidden sizes, such as 256-128, or {', '.join(MODELS)} (default: medium; 512-256 for mnist)"
+        "--model",
+        help=f"hidden sizes, such as 256-128, or {', '.join(MODELS)} "
+        "(default: medium; 512-256 for mnist and fashion_mnist)",
     )
     train.add_argument("--activation", default="relu")
     train.add_argument("--epochs", type=_positive, help="default: 30; 10 for mnist and fashion_mnist")
@@ -70,7 +72,9 @@ def _parser():
     train.add_argument("--optimizer", default="adam")
     train.add_argument("--learning-rate", type=_number, help="default: the optimizer's own")
     train.add_argument(
-        "--dropout", type=_number, help="rate after each hidden layer, in [0, 1) (0.2 for mnist, else 0)"
+        "--dropout",
+        type=_number,
+        help="rate after each hidden layer, in [0, 1) (default: 0; 0.2 for mnist and fashion_mnist)",
     )
     train.add_argument("--validation-split", type=_number, default=0.1, help="fraction of the training data")
     train.add_argument("--test-split", type=_number, default=0.2, help="fraction of data that come without a test part")
@@ -98,16 +102,18 @@ def _parser():
 
 
 def _positive(text):
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, got {value}")
-    return value
+    if not text.strip().isdecimal() or not 0 < int(text) < 2**31:
+        raise argparse.ArgumentTypeError(f"must be a whole number from 1 to {2**31 - 1}, got {text!r}")
+    return int(text)
 
 
 def _number(text):
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
     if not 0 <= value < float("inf"):
-        raise argparse.ArgumentTypeError(f"must be a number from 0 on, got {text}")
+        raise argparse.ArgumentTypeError(f"must be a number from 0 on, got {text!r}")
     return value
 
 
@@ -142,6 +148,11 @@ def _train(arguments):
     say(f"{inputs}, {'regression' if classes is None else f'{len(classes)} classes'}")
     # Before the folder is made and time is spent: everything that can be wrong with the arguments.
     model = _build(x.shape[1:], sizes, y.shape[1] if classes is None else len(classes), classes is None, arguments)
+    curve = os.path.join(arguments.output, "learning_curve.png")
+    if os.path.exists(arguments.output) and not os.path.isdir(arguments.output):
+        raise ValueError(f"--output {arguments.output} is not a folder")
+    if os.path.isdir(curve):
+        raise ValueError(f"--output {arguments.output}: {curve} is a folder; the learning curve goes there")
     os.makedirs(arguments.output, exist_ok=True)
     if not arguments.quiet:
         model.summary()
@@ -168,7 +179,6 @@ def _train(arguments):
     model.save(path, include_optimizer=False)
     say(f"model: {path} (takes the data as they are, unscaled)")
     try:
-        curve = os.path.join(arguments.output, "learning_curve.png")
         utils.plot_history(history, curve, title=f"{arguments.data}, {arguments.model}")
         say(f"learning curve: {curve}")
     except ImportError:
@@ -221,16 +231,23 @@ def _load(arguments):
     if name.endswith(".npz"):
         (x, y), test = datasets.load_npz(name)
         classes = None
-        if arguments.task != "regression" and (y.dtype.kind in "iub" or arguments.task == "classification"):
-            values, _ = np.unique(np.concatenate([y.ravel(), y[:0].ravel() if test[1] is None else test[1].ravel()]),
-                                  return_inverse=True)  # fmt: skip
-            classes = tuple(str(value) for value in values)
-            y = np.searchsorted(values, y.ravel()).astype(np.int32)
-            test = (test[0], None if test[1] is None else np.searchsorted(values, test[1].ravel()).astype(np.int32))
+        if arguments.task == "classification" or (arguments.task == "auto" and y.dtype.kind in "iubUS"):
+            labels = [_labels(name, part) for part in (y, test[1]) if part is not None]
+            values = np.unique(np.concatenate(labels))
+            classes = tuple(value.decode() if isinstance(value, bytes) else str(value) for value in values)
+            y, *rest = (np.searchsorted(values, part).astype(np.int32) for part in labels)
+            test = (test[0], *(rest or [None]))
+        elif y.dtype.kind not in "iufb":
+            raise ValueError(f"--data {name}: labels are of {y.dtype}; a regression needs numbers")
+        elif not np.all(np.isfinite(y)):
+            raise ValueError(f"--data {name}: the values to predict must be finite")
         if test[0] is not None:
             return (x, y), test, classes
     else:
-        table = datasets.load_csv(name, label=arguments.label, task=arguments.task, missing=arguments.missing)
+        try:
+            table = datasets.load_csv(name, label=arguments.label, task=arguments.task, missing=arguments.missing)
+        except ValueError as error:  # arguments have other names here
+            raise ValueError(str(error).replace("missing='", "--missing '").replace("; pass encoding=", "")) from None
         x, y, classes = table.x, table.y, table.classes
     if classes is not None and len(classes) < 2:
         raise ValueError(f"--data {name}: all labels are {classes[0]!r}")
@@ -247,6 +264,22 @@ def _load(arguments):
 
 def _ids(part):
     return part[0], part[1].astype("int32")
+
+
+def _labels(name, y):
+    """The labels of an NPZ file, one a sample: a column as it is, of one-hot rows the places of the ones."""
+    import numpy as np
+
+    if y.dtype.kind == "f" and not np.all(np.isfinite(y)):
+        raise ValueError(f"--data {name}: labels must be finite")
+    if y.ndim == 1 or y.shape[1:] == (1,):
+        return y.reshape(len(y))
+    if y.ndim == 2 and y.dtype.kind in "iufb" and np.all((y == 0) | (y == 1)) and np.all(y.sum(axis=1) == 1):
+        return y.argmax(axis=1)
+    raise ValueError(
+        f"--data {name}: labels must be one a sample, or one-hot rows; got shape {y.shape} of {y.dtype}"
+        " (--task regression predicts several values)"
+    )
 
 
 def _scaling(name, x):

@@ -106,6 +106,11 @@ def _torch(threads):
 
 
 def matmul(m, n, k, threads):
+    """The Case of a product (m, k) x (k, n), written to an array that is there already.
+
+    Against np.matmul and torch.mm; `threads` is what PyTorch is told (fastnn's are set by `main`). Its work is
+    2 m n k operations.
+    """
     a, b = _random(m, k), _random(k, n)
 
     def ours():
@@ -166,6 +171,11 @@ def softmax_crossentropy(rows, classes, threads):
 
 
 def gelu(elements, threads):
+    """The Case of GELU by the formula with tanh, of an array (elements,).
+
+    Against the formula in NumPy and torch's gelu; `threads` is what PyTorch is told. Its work is bytes, read and
+    written once.
+    """
     x = _random(elements)
 
     def ours():
@@ -185,6 +195,11 @@ def gelu(elements, threads):
 
 
 def dropout(elements, threads):
+    """The Case of dropout at rate 0.5 in training, of an array (elements,), random numbers included.
+
+    Against a mask in NumPy and torch's dropout; `threads` is what PyTorch is told. Its work is bytes, read and written
+    once.
+    """
     x = _random(elements)
 
     def ours():
@@ -205,6 +220,11 @@ def dropout(elements, threads):
 
 
 def adam(elements, threads):
+    """The Case of one Adam update of a parameter (elements,) with its two moments.
+
+    Against the formula in NumPy, without the correction of the first steps, and PyTorch's fused Adam; `threads` is what
+    PyTorch is told. Its work is bytes: parameter, gradient and moments read, all but the gradient written.
+    """
     p0, g = _random(elements), _random(elements)
 
     def ours():

@@ -28,10 +28,11 @@ def run(capsys, *arguments):
         (["train", "--data", "nope.csv"], "--data nope.csv: there is no such file"),
         (["train", "--model", "64-x"], "--model must be hidden sizes"),
         (["train", "--model", "0"], "--model must be hidden sizes"),
-        (["train", "--epochs", "0"], "--epochs: must be at least 1, got 0"),
-        (["train", "--epochs", "x"], "--epochs: invalid"),
+        (["train", "--epochs", "0"], "--epochs: must be a whole number from 1 to 2147483647, got '0'"),
+        (["train", "--epochs", "x"], "--epochs: must be a whole number from 1"),
         (["train", "--learning-rate", "0"], "--learning-rate must be greater than 0"),
         (["train", "--learning-rate", "-1"], "--learning-rate: must be a number from 0 on"),
+        (["train", "--learning-rate", "x"], "--learning-rate: must be a number from 0 on, got 'x'"),
         (["train", "--dropout", "1"], "--dropout must be in [0, 1), got 1"),
         (["train", "--seed", "-1"], "--seed must not be negative"),
         (["inspect", "nope"], "there is no file nope"),
@@ -112,6 +113,58 @@ def test_train_npz(capsys, tmp_path):
     code, out, err = run(capsys, "train", *arguments, "--output", str(tmp_path / "out"), "--optimizer", "rmsprop")
     assert (code, err) == (0, "")
     assert "150 training and 50 test samples" in out and float(out.rsplit(maxsplit=2)[-2]) >= 90.0
+
+
+ONE_HOT = np.eye(3)[np.arange(60) % 3]
+
+
+@pytest.mark.parametrize(
+    "labels", [ONE_HOT, ONE_HOT.astype(bool), np.array(["a", "b", "c"])[np.arange(60) % 3], np.arange(60)[:, None] % 3]
+)
+def test_train_npz_labels(capsys, tmp_path, labels):
+    """One-hot rows, text and columns are classes too."""
+    x = np.random.default_rng(0).normal(size=(60, 4)) + 3 * ONE_HOT @ np.eye(3, 4)
+    np.savez(tmp_path / "a.npz", x=x, y=labels)
+    arguments = ["--data", str(tmp_path / "a.npz"), "--task", "auto" if labels.dtype.kind != "f" else "classification"]
+    code, out, err = run(capsys, "train", *arguments, "--model", "linear", "--learning-rate", "0.1", "--output",
+                         str(tmp_path / "out"))  # fmt: skip
+    assert (code, err) == (0, "")
+    assert "3 classes" in out and float(out.rsplit(maxsplit=2)[-2]) >= 75.0
+
+
+@pytest.mark.parametrize(
+    "arrays, message",
+    [
+        (dict(x=np.ones((4, 2)), y=np.ones((4, 2), int)), "labels must be one a sample, or one-hot rows"),
+        (dict(x=np.ones((4, 2)), y=np.full((4, 2), "a")), "labels must be one a sample"),
+        (dict(x=np.ones((0, 2)), y=np.ones(0, int)), "x has no samples"),
+        (dict(x=np.array([[1, 2], [1, np.nan]]), y=np.arange(2)), "x must be finite, sample 1 is not"),
+        (dict(x=np.ones((2, 2)), y=np.array([1, np.nan])), "the values to predict must be finite"),
+        (
+            dict(x_train=np.ones((4, 2)), y_train=np.arange(4), x_test=np.ones((4, 3)), y_test=np.arange(4)),
+            "samples of x_test have shape (3,), of x_train (2,)",
+        ),
+        (dict(x=np.ones((2, 2)), y=np.array([1, None], object)), "y holds Python objects"),
+    ],
+)
+def test_broken_npz(capsys, tmp_path, arrays, message):
+    np.savez(tmp_path / "a.npz", **arrays)
+    code, _, err = run(capsys, "train", "--data", str(tmp_path / "a.npz"), "--output", str(tmp_path / "out"))
+    assert code == 2 and message in err and err.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_broken_output(capsys, tmp_path):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "out" / "learning_curve.png").mkdir(parents=True)
+    (tmp_path / "text.npz").write_text("x,y\n1,2\n")
+    for arguments, message in (
+        (["--output", str(tmp_path / "file")], "is not a folder"),
+        (["--output", str(tmp_path / "out")], "learning_curve.png is a folder"),
+        (["--data", str(tmp_path / "text.npz")], "it is not a whole archive of arrays"),
+    ):
+        code, _, err = run(capsys, "train", *arguments)
+        assert code == 2 and message in err and err.count("\n") == 1
 
 
 def test_bench(capsys):

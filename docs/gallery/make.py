@@ -84,8 +84,9 @@ def page():
         "# Gallery",
         "",
         "One short script for each topic of a first course, in [examples/](../examples). Each runs by itself: "
-        "`python examples/NAME.py` (MNIST, or `--data fashion_mnist`), or with `--quick` on the digits that come with "
-        "the package, in seconds. `python docs/gallery/make.py` makes this page.",
+        "`python examples/NAME.py`, or with `--quick` in seconds and without files. Most of those that learn from "
+        "images take `--data` (see `--help`): MNIST, unless it says `fashion_mnist`, and with `--quick` the digits "
+        "that come with the package. `python docs/gallery/make.py` makes this page.",
         "",
         "| week of a course | examples |",
         "|---:|---|",
