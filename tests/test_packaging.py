@@ -189,5 +189,22 @@ def test_sources_are_ascii():
         assert path.read_bytes().isascii(), path
 
 
+@pytest.mark.skipif(not (ROOT.parent / "MANIFEST.in").exists(), reason="no checkout around the package")
+def test_patterns_of_files_find_some():
+    """A pattern without a file makes the build warn."""
+    import tomllib
+
+    for line in (ROOT.parent / "MANIFEST.in").read_text().splitlines():
+        command, *words = line.split()
+        folder, patterns = (words[0], words[1:]) if command == "recursive-include" else (".", words)
+        if command in ("recursive-include", "include"):
+            for pattern in patterns:
+                assert any((ROOT.parent / folder).rglob(pattern)), f"{line}: {pattern}"
+    settings = tomllib.loads((ROOT.parent / "pyproject.toml").read_text())["tool"]["setuptools"]
+    for package, patterns in settings["package-data"].items():
+        for pattern in patterns:
+            assert any((ROOT.parent / package.replace(".", "/")).glob(pattern)), f"{package}: {pattern}"
+
+
 def test_data_files_are_installed():
     assert (ROOT / "py.typed").exists() and (ROOT / "datasets" / "digits.npz").exists()
