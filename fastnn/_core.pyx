@@ -387,7 +387,7 @@ cdef class Plan:
     cdef fn_plan *plan
     cdef bint claimed
     cdef readonly int count
-    cdef readonly int64_t done  # samples that the last run went through, also where Ctrl-C came behind it
+    cdef readonly int64_t done  # samples the last run since the claim went through, also where Ctrl-C came behind it
     cdef readonly object keep
 
     def __cinit__(self, bint float64, ops, keep, int once=0):
@@ -415,6 +415,7 @@ cdef class Plan:
         if self.claimed:
             raise RuntimeError("this model is already running in another thread; give each thread a model of its own")
         self.claimed = True
+        self.done = 0
         return self
 
     def __exit__(self, *exc):
@@ -438,7 +439,7 @@ cdef class Plan:
         gone through: fewer than all when `seconds` was over."""
         cdef fn_run r
         cdef fn_status status
-        self.done = 0
+        cdef int64_t done = 0
         memset(&r, 0, sizeof(r))
         r.first, r.last, r.batch, r.index, r.seed = first, last, batch, index, seed
         r.threads, r.seconds = threads, seconds
@@ -454,12 +455,13 @@ cdef class Plan:
                 raise ValueError(f"times has {times.shape[0]} entries, the plan {self.count} ops")
             r.times = &times[0]
         with nogil:
-            status = fn_plan_run(self.plan, &r, &self.done)
+            status = fn_plan_run(self.plan, &r, &done)
         if status == FN_EBUSY:
             raise RuntimeError("plan is already running in another thread")
+        self.done = done  # not before: until then it is the other thread's
         if status == FN_ENOMEM:
             raise MemoryError("no memory for scratch: no step was run")
-        return self.done
+        return done
 
 
 # ---- data ----
