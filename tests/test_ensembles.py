@@ -54,6 +54,22 @@ def test_members_are_bootstrap_samples():
     assert np.array_equal(ensembles.Bagging(make(), members=1, bootstrap=False).sample(0, 4), np.arange(4))
 
 
+def test_weights_go_with_the_rows_of_a_sample():
+    def make_line():
+        model = fastnn.Sequential([Input((1,)), Dense(1, kernel_initializer="zeros")])
+        model.compile("sgd", "mse")
+        return model
+
+    x, y = np.ones((20, 1)), np.arange(20.0)[:, None]
+    weight = (y[:, 0] < 5) * 1.0
+    bag = ensembles.Bagging(make_line, members=3, fraction=0.8, seed=1)
+    for j, history in enumerate(bag.fit(x, y, epochs=1, batch_size=20, sample_weight=weight)):
+        rows = bag.sample(j, 20)
+        assert history.history["loss"][0] == pytest.approx((weight * y[:, 0] ** 2)[rows].mean(), rel=1e-6)
+    with pytest.raises(ValueError, match="a weight for each of 20 rows"):
+        bag.fit(x, y, sample_weight=weight[:16])
+
+
 def test_bagging_is_better_than_its_members():
     (x, y), (xt, yt) = data()
     bag = ensembles.Bagging(make(), members=7, seed=2)

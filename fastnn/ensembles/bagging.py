@@ -58,12 +58,20 @@ class Bagging(Ensemble):
         """Trains all members side by side and returns their Histories.
 
         x, y: arrays, a row a sample. workers: trainings at a time (None: the number of threads; 1: one after the
-        other). arguments: of `Model.fit`; verbose is 0, and callbacks must be a function of the member's number that
-        gives a list (members must not share any). The result does not depend on `workers`.
+        other). arguments: of `Model.fit`; sample_weight is that of the rows of x, verbose is 0, and callbacks must be a
+        function of the member's number that gives a list (members must not share any). The result does not depend on
+        `workers`.
         """
         x, y = np.asarray(x), np.asarray(y)
         if len(x) != len(y) or len(x) == 0:
             raise ValueError(f"Bagging.fit: x and y need the same number of rows, at least 1, got {len(x)}, {len(y)}")
+        weight = arguments.pop("sample_weight", None)
+        if weight is not None:
+            weight = np.asarray(weight)
+            if weight.shape[:1] != x.shape[:1]:
+                raise ValueError(
+                    f"Bagging.fit: sample_weight must have a weight for each of {len(x)} rows, got shape {weight.shape}"
+                )
         callbacks = arguments.pop("callbacks", None)
         if callbacks is not None and not callable(callbacks):
             raise TypeError("Bagging.fit: callbacks must be a function of the member's number that gives a list")
@@ -76,7 +84,7 @@ class Bagging(Ensemble):
                 member.predict(x[:1], verbose=0)
                 seeding.set_state(state)
             more = {} if callbacks is None else {"callbacks": callbacks(j)}
-            jobs.append(_Member(self, j, x, y, {**arguments, **more}))
+            jobs.append(_Member(self, j, x, y, weight, {**arguments, **more}))
         return train_side_by_side(jobs, workers)
 
     def out_of_bag(self, x, batch_size=None):
@@ -98,14 +106,16 @@ class Bagging(Ensemble):
 class _Member(Fit):
     """Draws a member's sample just before it is trained: only those at work hold copies of the data."""
 
-    def __init__(self, bagging, number, x, y, arguments):
+    def __init__(self, bagging, number, x, y, weight, arguments):
         super().__init__(bagging.members[number], **arguments)
-        self.bagging, self.number, self.x, self.y = bagging, number, x, y
+        self.bagging, self.number, self.x, self.y, self.weight = bagging, number, x, y, weight
 
     def __call__(self):
         rows = self.bagging.sample(self.number, len(self.x))
         self.args = (self.x[rows], self.y[rows])
+        self.kwargs["sample_weight"] = None if self.weight is None else self.weight[rows]
         try:
             return super().__call__()
         finally:
             self.args = ()
+            self.kwargs["sample_weight"] = None
