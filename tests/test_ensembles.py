@@ -124,6 +124,17 @@ def test_snapshots():
         ensembles.snapshot_ensemble(model, x, y)
 
 
+def test_snapshots_beside_a_validation_split():
+    """9 of 11 rows are trained on: 3 batches an epoch."""
+    model = fastnn.Sequential([Input((1,)), Dense(1)])
+    model.compile(optimizers.SGD(), "mse")
+    x, rates = np.ones((11, 1)), []
+    watch = callbacks.LambdaCallback(on_epoch_begin=lambda *_, **__: rates.append(model.optimizer.learning_rate))
+    ensembles.snapshot_ensemble(model, x, x, 2, 2, learning_rate=0.1, batch_size=3, validation_split=0.1, verbose=0,
+                                callbacks=[watch])  # fmt: skip
+    assert rates[::2] == pytest.approx([0.1, 0.1])
+
+
 @pytest.mark.parametrize("layer", [Dropout, layers.AlphaDropout, layers.GaussianDropout])
 def test_monte_carlo(layer):
     (x, y), _ = data(100)

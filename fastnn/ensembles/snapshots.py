@@ -50,7 +50,7 @@ def snapshot_ensemble(model, x, y, cycles=5, epochs_per_cycle=10, learning_rate=
         raise ValueError("snapshot_ensemble: cycles begin at step 0; compile the model with a new optimizer")
     if "epochs" in arguments:
         raise TypeError("snapshot_ensemble: epochs are cycles * epochs_per_cycle")
-    rows = len(x) - (int(len(x) * arguments["validation_split"]) if arguments.get("validation_split") else 0)
+    rows = max(1, int(len(x) * (1 - (arguments.get("validation_split") or 0))))  # those that fit trains on
     steps = epochs_per_cycle * -(-rows // min(batch_size, rows))
     model.optimizer.learning_rate = CosineDecayRestarts(learning_rate, steps, t_mul=1.0)
     snapshots = Snapshots(epochs_per_cycle)
