@@ -113,6 +113,18 @@ def test_pretrained_layers_are_the_autoencoders():
     assert ((np.c_[hidden, np.ones(100)] @ found - x) ** 2).mean() < 0.3 * x.var(axis=0).mean()
 
 
+def test_layers_without_a_bias_are_pretrained_without(monkeypatch):
+    """The second layer learns from what the first one gives in the model."""
+    (x, _), _ = data(100)
+    seen, fit = [], pretraining.Autoencoder.fit
+    monkeypatch.setattr(
+        pretraining.Autoencoder, "fit", lambda self, x, **more: (seen.append(x), fit(self, x, **more))[1]
+    )
+    model = fastnn.Sequential([Input((64,)), Dense(20, "sigmoid", use_bias=False), Dense(9, "sigmoid"), Dense(3)])
+    pretraining.pretrain(model, x, epochs=5)
+    np.testing.assert_allclose(seen[1], np.asarray(model.layers[0](x)), atol=1e-6)
+
+
 def test_transfer():
     (x, y), _ = data()
     source = net()

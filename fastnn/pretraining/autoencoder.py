@@ -85,20 +85,21 @@ class Autoencoder:
         tied: the decoder uses the encoder's kernels, transposed.
         loss, optimizer: as for `compile`.
         code_regularizer: a penalty on the code, e.g. regularizers.L1 for a sparse one.
+        use_bias: whether the encoder's layers have a bias; the decoder's always do.
 
     `model` (input to reconstruction), `encoder` and `decoder` are Models that share their layers, `layers` the
     encoder's Dense layers.
     """
 
     def __init__(self, inputs, units, activation="sigmoid", output_activation=None, corruption=None, amount=0.3,
-                 tied=False, loss="mse", optimizer="adam", code_regularizer=None):  # fmt: skip
+                 tied=False, loss="mse", optimizer="adam", code_regularizer=None, use_bias=True):  # fmt: skip
         units = [units] if isinstance(units, (int, np.integer)) else list(units)
         if isinstance(inputs, bool) or not isinstance(inputs, (int, np.integer)) or inputs < 1:
             raise ValueError(f"Autoencoder: inputs must be an integer >= 1, got {inputs!r}")
         if not units:
             raise ValueError("Autoencoder: units must list at least one size")
         self.layers = [
-            Dense(n, activation=activation, activity_regularizer=code_regularizer if j == len(units) - 1 else None)
+            Dense(n, activation, use_bias, activity_regularizer=code_regularizer if j == len(units) - 1 else None)
             for j, n in enumerate(units)
         ]
         sizes = [int(inputs), *units]

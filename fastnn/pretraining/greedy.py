@@ -66,7 +66,7 @@ def pretrain(model, x, epochs=10, batch_size=32, layers=None, corruption=None, a
             )
         auto = Autoencoder(
             values.shape[1], layer.units, activation=layer.activation, output_activation=output_activation,
-            corruption=corruption, amount=amount, tied=tied, loss=loss,
+            corruption=corruption, amount=amount, tied=tied, loss=loss, use_bias=layer.use_bias,
             optimizer=optimizer if isinstance(optimizer, str) else optimizer(),
         )  # fmt: skip
         histories.append(auto.fit(values, epochs=epochs, batch_size=batch_size, verbose=verbose))
