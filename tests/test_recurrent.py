@@ -333,6 +333,25 @@ def test_stateful_goes_on_where_it_ended(cell):
         part.predict(x[:3, :4], batch_size=2)
 
 
+@pytest.mark.parametrize("cell", STATEFUL)
+def test_stateful_goes_on_from_a_first_state(cell):
+    rng = np.random.default_rng(21)
+    x = rng.normal(size=(4, 6, 3)).astype("float32")
+    x[0, 2:4] = 0
+    whole, part = STATEFUL[cell](), STATEFUL[cell](stateful=True)
+    first = [rng.normal(size=(4, 5)).astype("float32") for _ in whole.state_size]
+    mask = (x != 0).any(axis=2)
+    want = np.asarray(whole(x, initial_state=first, mask=mask))
+    given = [layers.Input((3, 3)), layers.Input((3,)), *[layers.Input((5,)) for _ in first]]
+    model = fastnn.Model(given, part(given[0], mask=given[1], initial_state=given[2:]))
+    part.set_weights(whole.get_weights())
+    part(x[:, :3], initial_state=first, mask=mask[:, :3])
+    np.testing.assert_allclose(part(x[:, 3:], mask=mask[:, 3:]), want, atol=1e-6)
+    part.reset_state()
+    model.predict([x[:, :3], mask[:, :3].astype("float32"), *first], verbose=0)
+    np.testing.assert_allclose(part(x[:, 3:], mask=mask[:, 3:]), want, atol=1e-6)
+
+
 @pytest.mark.parametrize("cell", ["SimpleRNN", "LSTM", "GRU"])
 @pytest.mark.parametrize("options", [{}, {"go_backwards": True}, {"zero_output_for_mask": True}])
 def test_step_by_step_is_the_kernel(cell, options, monkeypatch):

@@ -176,6 +176,9 @@ class Recurrent(Layer):
             outputs, last, states = self._fused(sequences, states, mask, factors, known, aligned)
         else:
             outputs, last, states = self._unrolled(sequences, states, mask, factors, aligned)
+        if initial_state is not None and (rows := self._rows(sequences)) is not None:
+            for variable, state in zip(self.prepare_states(rows), states, strict=True):
+                variable.assign(state)
         result = outputs if self.return_sequences else last
         return (result, *states) if self.return_state else result
 
@@ -194,12 +197,15 @@ class Recurrent(Layer):
                     f"{[tuple(ops.shape(s)) for s in given]}"
                 )
             return given
-        if self.stateful:
-            trace = graph.current_trace()
-            rows = len(x) if not is_tensor(x) else trace.rows if trace is not None else None
-            if rows is not None:  # not where only shapes are asked for
-                return self.prepare_states(rows)
-        return [None] * len(self.state_size)
+        rows = self._rows(x)
+        return [None] * len(self.state_size) if rows is None else self.prepare_states(rows)
+
+    def _rows(self, x):
+        """The samples whose state a stateful layer keeps; None of others, and where only shapes are asked for."""
+        trace = graph.current_trace()
+        if not self.stateful or (is_tensor(x) and trace is None):
+            return None
+        return trace.rows if is_tensor(x) else len(x)
 
     def _project(self, x):
         return sequence_product(x, self.kernel, self._input_bias() if self.use_bias else None)
