@@ -96,3 +96,8 @@ def test_vocabularies():
     assert words.decode(words.encode("A cat!")) == "a cat ?"
     again = utils.Vocabulary.from_config(words.get_config())
     np.testing.assert_array_equal(again.encode("a cat."), words.encode("a cat."))
+
+
+def test_buckets_hold_the_numbers_of_all_sequences():
+    x = utils.Buckets([[1, 2], [0.5, 1.5]], batch_size=2, shuffle=False)[0]
+    np.testing.assert_array_equal(x, [[1, 2], [0.5, 1.5]])

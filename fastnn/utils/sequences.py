@@ -190,6 +190,7 @@ class Buckets(PyDataset):
     batch_size   sequences a batch
     boundaries   upper bounds of the buckets' lengths; quantiles of the lengths by default, four at most
     padding      "pre" or "post"; value: what is filled in
+    dtype        of the batches; by default one that holds the numbers of all sequences
     shuffle, seed   another order of sequences and batches in each epoch
     """
 
@@ -218,7 +219,7 @@ class Buckets(PyDataset):
         if len(boundaries) == 0 or boundaries[-1] < lengths.max():
             raise ValueError(f"Buckets: the longest sequence has {lengths.max()} steps, boundaries end at {boundaries}")
         self.padding, self.value = padding, value
-        self.dtype = np.dtype(dtype or self.sequences[0].dtype)
+        self.dtype = np.dtype(dtype or np.result_type(*{s.dtype for s in self.sequences}))
         self.bounds = boundaries[np.searchsorted(boundaries, lengths)]
         self.generator = np.random.default_rng(seed) if shuffle else None
         self.on_epoch_end()
