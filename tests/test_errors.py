@@ -154,6 +154,20 @@ def test_settings(name):
         make()
 
 
+def test_numbers_of_numpy_are_settings():
+    half, two, x = np.float32(0.5), np.int64(2), np.ones((3, 4, 2), "float32")
+    for layer in (
+        layers.Dropout(half), layers.SpatialDropout1D(half), layers.GaussianNoise(half), layers.LSTM(3, dropout=half),
+        layers.Jordan(3, 2, decay=half), layers.BatchNormalization(momentum=half, epsilon=half),
+        layers.GroupNormalization(two), layers.Maxout(two, two),
+    ):  # fmt: skip
+        config = layer.get_config()
+        assert np.asarray(type(layer).from_config(config)(x)).shape[0] == 3
+        assert not any(isinstance(value, np.generic) for value in config.values())
+    with pytest.raises(ValueError, match="epsilon must be finite and >= 0, got nan"):
+        layers.LayerNormalization(epsilon=float("nan"))
+
+
 def test_channels_first_images_are_not_told_to_be_reshaped():
     model = Sequential([Input((8, 9, 3)), layers.GlobalAveragePooling2D()])
     with pytest.raises(ValueError, match=r"numpy.moveaxis\(x, 1, -1\)") as caught:

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from fastnn.utils import checks
+
 
 def positive(where, name, value):
     """`value` as an int; it must be a positive integer."""
@@ -11,7 +13,7 @@ def positive(where, name, value):
 
 
 def share(where, name, value):
-    """`value`, which must be in [0, 1)."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1:
+    """`value` as a float, which must be in [0, 1)."""
+    if not checks.is_number(value) or not 0 <= value < 1:
         raise ValueError(f"{where}: {name} must be in [0, 1), got {value!r}")
-    return value
+    return float(value)

@@ -1,6 +1,7 @@
 """Activations as layers of their own, with their parameters."""
 
 from fastnn import initializers, ops, regularizers
+from fastnn.layers._check import positive
 from fastnn.layers.layer import Layer
 from fastnn.utils import checks
 
@@ -118,10 +119,7 @@ class Maxout(Layer):
     def __init__(self, units, pieces=2, kernel_initializer="glorot_uniform", bias_initializer="zeros",
                  kernel_regularizer=None, **kwargs):  # fmt: skip
         super().__init__(**kwargs)
-        for name, value in (("units", units), ("pieces", pieces)):
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(f"Maxout: {name} must be a positive integer, got {value!r}")
-        self.units, self.pieces = units, pieces
+        self.units, self.pieces = positive("Maxout", "units", units), positive("Maxout", "pieces", pieces)
         self.kernel_initializer = initializers.get(kernel_initializer)
         self.bias_initializer = initializers.get(bias_initializer)
         self.kernel_regularizer = regularizers.get(kernel_regularizer)

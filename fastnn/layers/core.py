@@ -160,11 +160,11 @@ class Dropout(Layer):
     def __init__(self, rate, noise_shape=None, seed=None, **kwargs):
         super().__init__(**kwargs)
         where = type(self).__name__
-        if not isinstance(rate, (int, float)) or not 0 <= rate <= 1:
+        if not checks.is_number(rate) or not 0 <= rate <= 1:
             raise ValueError(f"{where}: rate must be in [0, 1], got {rate!r}")
         if noise_shape is not None:
             raise ValueError(f"{where}: noise_shape is not supported; use SpatialDropout1D/2D or fastnn.ops")
-        self.rate = rate
+        self.rate = float(rate)
         self.seed = None if seed is None else checks.integer(where, "seed", seed)
         self.always = False  # in prediction too: fastnn.ensembles.monte_carlo_predict
 
@@ -315,9 +315,7 @@ class GaussianNoise(Layer):
 
     def __init__(self, stddev, seed=None, **kwargs):
         super().__init__(**kwargs)
-        if not isinstance(stddev, (int, float)) or not 0 <= stddev <= 1:
-            raise ValueError(f"GaussianNoise: stddev must be in [0, 1], got {stddev!r}")
-        self.stddev = stddev
+        self.stddev = checks.number("GaussianNoise", "stddev", stddev, least=0, most=1)
         self.seed = seed
 
     def call(self, inputs, training=False):

@@ -4,6 +4,7 @@ from fastnn import constraints, initializers, ops, regularizers
 from fastnn.layers.layer import Layer
 from fastnn.ops.core import as_tensor, is_tensor
 from fastnn.ops.normalization import batch_norm
+from fastnn.utils import checks
 
 
 class _Normalization(Layer):
@@ -12,10 +13,8 @@ class _Normalization(Layer):
     def __init__(self, axis, epsilon, center, scale, beta_initializer, gamma_initializer, beta_regularizer,
                  gamma_regularizer, beta_constraint, gamma_constraint, kwargs):  # fmt: skip
         super().__init__(**kwargs)
-        if not isinstance(epsilon, (int, float)) or epsilon < 0:
-            raise ValueError(f"{type(self).__name__}: epsilon must be a number >= 0, got {epsilon!r}")
         self.axis = list(axis) if isinstance(axis, (list, tuple)) else int(axis)
-        self.epsilon = float(epsilon)
+        self.epsilon = checks.number(type(self).__name__, "epsilon", epsilon, least=0)
         self.center, self.scale = bool(center), bool(scale)
         self.beta_initializer = initializers.get(beta_initializer)
         self.gamma_initializer = initializers.get(gamma_initializer)
@@ -97,9 +96,7 @@ class BatchNormalization(_Normalization):
             )
         if isinstance(axis, (list, tuple)):
             raise ValueError(f"BatchNormalization: axis must be one integer, got {axis!r}")
-        if not isinstance(momentum, (int, float)) or not 0 <= momentum <= 1:
-            raise ValueError(f"BatchNormalization: momentum must be in [0, 1], got {momentum!r}")
-        self.momentum = float(momentum)
+        self.momentum = checks.number("BatchNormalization", "momentum", momentum, least=0, most=1)
         self.moving_mean_initializer = initializers.get(moving_mean_initializer)
         self.moving_variance_initializer = initializers.get(moving_variance_initializer)
 
@@ -170,9 +167,9 @@ class GroupNormalization(_Normalization):
                  gamma_constraint=None, **kwargs):  # fmt: skip
         super().__init__(axis, epsilon, center, scale, beta_initializer, gamma_initializer, beta_regularizer,
                          gamma_regularizer, beta_constraint, gamma_constraint, kwargs)  # fmt: skip
-        if isinstance(groups, bool) or not isinstance(groups, int) or (groups < 1 and groups != -1):
+        if not checks.is_integer(groups) or (groups < 1 and groups != -1):
             raise ValueError(f"GroupNormalization: groups must be a positive integer or -1, got {groups!r}")
-        self.groups = groups
+        self.groups = int(groups)
 
     def build(self, input_shape):
         channels = input_shape[self._channel_axis(input_shape)]

@@ -14,7 +14,7 @@ _BOUNDS = {
 
 def number(where, name, value, *, least=None, above=None, most=None, below=None, finite=True):
     """`value` as a float within the bounds; infinite only where `finite` is False, and never NaN."""
-    if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
+    if not is_number(value):
         raise TypeError(f"{where}: {name} must be a number, got {value!r}")
     value = float(value)
     given = {"least": least, "above": above, "most": most, "below": below}
@@ -56,6 +56,11 @@ def boolean(where, name, value):
     if not isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{where}: {name} must be True or False, got {value!r}")
     return bool(value)
+
+
+def is_number(value):
+    """Whether `value` is a number, of Python or of NumPy; a boolean is none."""
+    return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
 
 
 def is_integer(value):
