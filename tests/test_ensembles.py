@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import fastnn
-from fastnn import callbacks, ensembles, layers, optimizers
+from fastnn import callbacks, ensembles, layers, optimizers, pretraining
 from fastnn.layers import Dense, Dropout, Input
 from fastnn.utils import seeding
 from fastnn.utils.seeding import set_random_seed
@@ -178,6 +178,7 @@ def test_what_is_refused():
     (x, y), _ = data(20)
     one = make()()
     plain = fastnn.Sequential([Input((64,)), Dense(2)])
+    denoising = fastnn.Sequential([Input((64,)), pretraining.Corruption("mask"), Dense(2)])
     for call, error, message in (
         (lambda: ensembles.Bagging(3), TypeError, "make_model must be a function"),
         (lambda: ensembles.Bagging(lambda: one, 2), ValueError, "gave one model twice"),
@@ -193,6 +194,7 @@ def test_what_is_refused():
         (lambda: ensembles.Ensemble([one], weights=[-1]), ValueError, "weights must be 1 numbers >= 0"),
         (lambda: ensembles.Ensemble([one]).accuracy(x, y, "best"), ValueError, "how must be 'average' or 'vote'"),
         (lambda: ensembles.monte_carlo_predict(one, x), ValueError, "has no dropout"),
+        (lambda: ensembles.monte_carlo_predict(denoising, x), ValueError, "has no dropout"),
         (lambda: ensembles.monte_carlo_predict(one, x, samples=0), ValueError, "samples must be at least 1"),
         (lambda: ensembles.Snapshots(0), ValueError, "every must be at least 1"),
         (lambda: ensembles.Snapshots(1).ensemble(one), ValueError, "there are no snapshots"),

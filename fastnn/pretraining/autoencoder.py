@@ -3,12 +3,13 @@
 import numpy as np
 
 from fastnn import activations, initializers, ops
-from fastnn.layers import Dense, Dropout, Input
+from fastnn.layers import Dense, Input
 from fastnn.layers.core import random_stream
 from fastnn.layers.layer import Layer
 from fastnn.models import Model
 from fastnn.ops.core import apply
-from fastnn.ops.nn import GaussianNoise
+from fastnn.ops.nn import Dropout, GaussianNoise
+from fastnn.utils import checks
 
 
 class Corruption(Layer):
@@ -22,14 +23,14 @@ class Corruption(Layer):
         most = 1.0 if kind == "mask" else np.inf
         if isinstance(amount, bool) or not isinstance(amount, (int, float)) or not 0 <= amount < most:
             raise ValueError(f"Corruption: amount must be in [0, {most}) for kind {kind!r}, got {amount!r}")
-        self.kind, self.amount, self.seed = kind, float(amount), seed
-        self._mask = Dropout(self.amount, seed=seed) if kind == "mask" else None
+        self.kind, self.amount = kind, float(amount)
+        self.seed = None if seed is None else checks.integer("Corruption", "seed", seed)
 
     def call(self, inputs, training=False):
         if not training or self.amount == 0:
             return inputs
         if self.kind == "mask":
-            return ops.multiply(self._mask(inputs, training=True), 1 - self.amount)
+            return ops.multiply(apply(Dropout(self.amount, random_stream(self.seed)), inputs), 1 - self.amount)
         return apply(GaussianNoise(self.amount, random_stream(self.seed)), inputs)
 
     def get_config(self):
