@@ -441,6 +441,11 @@ class Loss:
         that the predictions carry, of sequences' steps that do not count."""
         mask = self.mask(y_true, y_pred, values)
         if steps is not None:
+            if 0 < len(shape_of(values)) < len(shape_of(steps)):
+                raise ValueError(
+                    f"{self.name}: gives values of shape {tuple(shape_of(values))}, but the predictions carry a mask "
+                    f"of shape {tuple(shape_of(steps))}, of steps that do not count, which this loss cannot take"
+                )
             mask = steps if mask is None else ops.multiply(mask, steps)
         if mask is None or self.reduction not in ("sum_over_batch_size", "mean"):
             return mask

@@ -415,6 +415,14 @@ def test_masks_reach_the_loss():
         fastnn.Sequential([layers.Input((6, 3)), layers.Masking(), layers.Flatten()]).predict(x)
 
 
+def test_a_mask_that_does_not_fit_the_loss_is_named():
+    """One of steps, beside a loss with a value a sample."""
+    model = fastnn.Sequential([layers.Input((8, 5)), layers.Masking(), layers.GRU(4, return_sequences=True)])
+    model.compile("sgd", "ctc")
+    with pytest.raises(ValueError, match=r"ctc: gives values of shape \(None,\), but the predictions carry"):
+        model.fit(np.ones((3, 8, 5)), np.ones((3, 2), int), verbose=0)
+
+
 def test_masks_go_through_merging():
     rng = np.random.default_rng(14)
     a, b = rng.normal(size=(3, 4, 2)), rng.normal(size=(3, 5, 2))
