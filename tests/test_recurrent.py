@@ -512,6 +512,8 @@ def test_where_zeros_are_an_update_the_whole_table_is_updated(more):
     (lambda: layers.GRU(3)(np.zeros((2, 4, 3)), mask=np.zeros((2, 3))), "mask must have shape"),
     (lambda: layers.Jordan(3, 2)(np.zeros((2, 4, 3)), teacher=np.zeros((2, 4, 3))), "teacher must have shape"),
     (lambda: layers.Bidirectional(layers.Dense(3)), "expected a recurrent layer"),
+    (lambda: layers.Bidirectional(layers.GRU(3))(np.zeros((2, 4, 3)), initial_state=np.zeros((2, 3))), "a list of 2"),
+    (lambda: layers.Bidirectional(layers.GRU(3))(layers.Input((4, 3)), initial_state=layers.Input((3,))), "of 2 st"),
     (lambda: layers.Bidirectional(layers.GRU(3), merge_mode="max"), "merge_mode"),
     (lambda: layers.Bidirectional(layers.GRU(3), "sum", backward_layer=layers.GRU(4, go_backwards=True)), "one size"),
     (lambda: layers.TimeDistributed(layers.Dense(3))(np.zeros((2, 3))), "expected inputs"),

@@ -70,7 +70,13 @@ class Bidirectional(Layer):
     def call(self, sequences, initial_state=None, mask=None, training=False):
         first = [None, None]
         if initial_state is not None:
-            half = len(initial_state) // 2
+            half = len(self.forward_layer.state_size)
+            count = half + len(self.backward_layer.state_size)
+            if not isinstance(initial_state, (list, tuple)) or len(initial_state) != count:
+                raise ValueError(
+                    f"Bidirectional {self.name!r}: initial_state must be a list of {count} states, those of the "
+                    f"forward layer first, got {initial_state!r:.80}"
+                )
             first = [initial_state[:half], initial_state[half:]]
         results = [
             one(sequences, initial_state=state, mask=mask, training=training, aligned=True)
