@@ -516,6 +516,17 @@ def test_compiling_again_starts_the_optimizer_anew(rng):
     assert all(np.array_equal(u, v) for u, v in zip(before, model.get_weights(), strict=True))
 
 
+def test_compiling_again_takes_the_new_rate(rng):
+    x, t, _ = data(rng)
+    model = net()
+    model.compile(optimizers.SGD(0.1), "sparse_categorical_crossentropy")
+    model.train_on_batch(x, t)
+    model.compile(optimizers.SGD(0.0), "sparse_categorical_crossentropy")
+    before = model.get_weights()
+    model.train_on_batch(x, t)
+    assert all(np.array_equal(u, v) for u, v in zip(before, model.get_weights(), strict=True))
+
+
 # ---- kinds of models and data ----
 
 

@@ -87,7 +87,7 @@ class Trainer(Criteria):
         }  # fmt: skip
         self._compiled = True
         self._losses = self._trackers = self._metrics_made = None
-        self._state_of_optimizer = None
+        self._state_of_optimizer = self._hyper = None
         self._forget_plans()
         if self._seed is None:
             self._seed = seeding.next_seed()
