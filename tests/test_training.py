@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -478,6 +479,23 @@ def test_learning_rate_within_fit(rng):
     model.fit(x, t, batch_size=10, callbacks=[Off()], verbose=0)
     assert not np.array_equal(seen[0], seen[1])
     assert all(np.array_equal(seen[1], s) for s in seen[2:])
+
+
+def test_learning_rate_set_before_a_batch_is_that_batch_s(rng):
+    x, t, _ = data(rng)
+    model = net()
+    model.compile(optimizers.SGD(0.1), "sparse_categorical_crossentropy")
+    seen = [model.layers[0].kernel.numpy()]
+
+    class WarmUp(callbacks.Callback):
+        def on_train_batch_begin(self, batch, logs=None):
+            self.model.optimizer.learning_rate = 0.1 * (batch > 1)
+
+        def on_train_batch_end(self, batch, logs=None):
+            seen.append(self.model.layers[0].kernel.numpy())
+
+    model.fit(x, t, batch_size=10, callbacks=[WarmUp()], verbose=0)
+    assert [np.array_equal(a, b) for a, b in pairwise(seen)] == [True, True, False, False, False]
 
 
 def test_weights_set_between_and_within_steps(rng):

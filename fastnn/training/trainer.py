@@ -457,15 +457,15 @@ class Trainer(Criteria):
         start, settings = optimizer.step_count, optimizer.settings_version
         number -= done // batch
         while done < rows and not self.stop_training:
+            if one_by_one:
+                list_of.on_train_batch_begin(number + done // batch)
+                if step.version != graph.version():  # the callback changed the model
+                    step = self._step("train", step.form, batch)
             at = optimizer.step_count
             if hyper is None or settings != optimizer.settings_version:
                 hyper = optimizer.hyper(at, 1 if optimizer.rate_is_called else -(-(rows - done) // batch))
                 start, settings = at, optimizer.settings_version
             end = min(done + batch, rows) if one_by_one or len(hyper) == at - start + 1 else rows
-            if one_by_one:
-                list_of.on_train_batch_begin(number + done // batch)
-                if step.version != graph.version():  # the callback changed the model
-                    step = self._step("train", step.form, batch)
             with step.core:
                 step.bind(data)
                 try:
