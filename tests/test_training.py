@@ -545,6 +545,32 @@ def test_compiling_again_takes_the_new_rate(rng):
     assert all(np.array_equal(u, v) for u, v in zip(before, model.get_weights(), strict=True))
 
 
+def test_averages_of_weights_without_updates(rng):
+    x, _, y = data(rng)
+    a = Input((6,))
+    first, second = Dense(2), Dense(2)
+    model = Model(a, [first(a), second(a)])
+    model.compile(optimizers.SGD(0.1, use_ema=True), ["mse", None])
+    before = model.get_weights()
+    model.fit(x, [y], epochs=0, verbose=0)
+    assert all(np.array_equal(u, v) for u, v in zip(before, model.get_weights(), strict=True))
+    model.fit(x, [y], verbose=0)
+    assert not np.array_equal(before[0], first.kernel.numpy())
+    assert np.array_equal(before[2], second.kernel.numpy())
+
+
+def test_average_of_a_layer_that_was_frozen(rng):
+    x, _, y = data(rng)
+    model = net(2, None)
+    model.layers[0].trainable = False
+    model.compile(optimizers.SGD(0.0, use_ema=True), "mse")
+    model.fit(x, y, verbose=0)
+    model.layers[0].trainable = True
+    before = model.get_weights()
+    model.fit(x, y, verbose=0)
+    assert all(np.allclose(u, v, rtol=1e-6) for u, v in zip(before, model.get_weights(), strict=True))
+
+
 # ---- kinds of models and data ----
 
 

@@ -53,11 +53,11 @@ class Record(NamedTuple):
 
 
 class Buffer(NamedTuple):
-    """An array the trainer keeps for the optimizer: dtype None means the parameters'."""
+    """An array the trainer keeps for the optimizer: dtype None means the parameters', initial None their values."""
 
     size: int
     dtype: type | None = None
-    initial: float = 0.0
+    initial: float | None = 0.0
     saved: bool = True
 
 
@@ -303,7 +303,7 @@ class Optimizer:
         if self.gradient_accumulation_steps:
             out["gradient_accumulator"] = Buffer(size)
         if self.use_ema:
-            out["average"] = Buffer(size)
+            out["average"] = Buffer(size, initial=None)
         if self.clipnorm or self.global_clipnorm:
             ranges = self._merged(ranges)
             out["norm_partials"] = Buffer(sum(blocks(r.size) for r in ranges), np.float64, saved=False)

@@ -203,6 +203,7 @@ class OptimizerState:
         self.optimizer, self.store = optimizer, store
         self.gradients = core_zeros(store.size, store.dtype)
         self.buffers, self._scratch = {}, set()
+        self.updated = set()  # variables that a step has been compiled to update
 
     def records(self, variables, looked_up, packed, fused):
         """The records that update `variables`.
@@ -215,6 +216,7 @@ class OptimizerState:
         from fastnn.optimizers.optimizer import Range
 
         optimizer, store, looked_up = self.optimizer, self.store, dict(looked_up)
+        self.updated.update(variables)
         ranges = [
             Range(
                 store.offsets[v],
@@ -235,9 +237,9 @@ class OptimizerState:
             old = self.buffers.get(role)
             if old is None or old.size < wanted or old.dtype != dtype:
                 new = core_zeros(wanted, dtype)
-                if buffer.initial:
+                if buffer.initial != 0:
                     for v in store.offsets:
-                        store.view(new, v)[...] = buffer.initial
+                        store.view(new, v)[...] = v.value if buffer.initial is None else buffer.initial
                 if old is not None:
                     new[: old.size] = old
                 self.buffers[role] = new

@@ -397,6 +397,7 @@ class Trainer(Criteria):
             validation_freq=validation_freq,
         )
         self.stop_training = False
+        made = self.optimizer.step_count
         list_of.on_train_begin()
         first, begin = self._initial_epoch or initial_epoch, self._initial_batch
         self._initial_epoch = self._initial_batch = 0
@@ -425,7 +426,8 @@ class Trainer(Criteria):
             list_of.on_epoch_end(epoch, logs)
             if self.stop_training:
                 break
-        self._take_average()
+        if self.optimizer.step_count != made:
+            self._take_average()
         list_of.on_train_end(logs)
         return self.history
 
@@ -434,7 +436,7 @@ class Trainer(Criteria):
         state = self._state_of_optimizer
         if getattr(self.optimizer, "use_ema", False) and state is not None and "average" in state.buffers:
             for v in self.trainable_weights:
-                if v in state.store.offsets:
+                if v in state.updated:
                     v.value[...] = state.store.view(state.buffers["average"], v)
 
     def _validation(self, given):
