@@ -35,6 +35,19 @@ def test_orthogonal(mode):
         regularizers.OrthogonalRegularizer()(X[0])
 
 
+@pytest.mark.parametrize("where", ["kernel_regularizer", "activity_regularizer"])
+def test_penalty_that_is_a_number(where):
+    """A matrix of one column has no pair of them."""
+    model = Sequential(
+        [layers.Input((3,)), layers.Dense(1, **{where: regularizers.OrthogonalRegularizer(1.0, "columns")})]
+    )
+    model.compile("sgd", "mse")
+    x, y = np.ones((4, 3), np.float32), np.ones((4, 1), np.float32)
+    without = np.square(model.predict(x) - y).mean()
+    assert model.evaluate(x, y, verbose=0) == pytest.approx(without)
+    assert model.fit(x, y, verbose=0).history["loss"][0] == pytest.approx(without)
+
+
 def test_regularizer_errors():
     for make, message in [
         (lambda: regularizers.L2(-1), "L2: l2 must be finite and >= 0, got -1"),

@@ -321,10 +321,11 @@ class Layer:
             kwargs = {**kwargs, "training": trace.training}
         outputs = self._masked_call(args, kwargs)
         if self.activity_regularizer is not None:
+            from fastnn.ops.core import as_tensor
             from fastnn.ops.nn import divide_by_samples
 
             for y in tree.flatten(outputs):
-                penalty = self.activity_regularizer(y)
+                penalty = as_tensor(self.activity_regularizer(y), y.dtype)  # it may be a mere number
                 trace.losses.append(divide_by_samples(penalty) if y.batched else penalty)
         return outputs
 

@@ -4,6 +4,7 @@ steps and read back as logs."""
 import numpy as np
 
 from fastnn import graph, ops
+from fastnn.ops import core
 from fastnn.ops.core import make
 from fastnn.ops.image import take_samples
 from fastnn.ops.nn import MeanSeed
@@ -83,7 +84,7 @@ class Criteria:
         penalties = list(trace.losses)
         for v in self.trainable_weights:
             if v.regularizer is not None:
-                penalties.append(v.regularizer(trace.leaf(v)))
+                penalties.append(core.as_tensor(v.regularizer(trace.leaf(v)), v.dtype))  # it may be a mere number
         self._has_penalty = bool(penalties)
         if penalties:
             total = penalties[0]
