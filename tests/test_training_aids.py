@@ -46,6 +46,14 @@ def test_range_test_stops_when_it_diverges():
     assert len(found.rates) < 80
 
 
+def test_range_test_of_a_negative_loss():
+    x, _ = data()
+    model = fastnn.Sequential([Input((64,)), Dense(64)])
+    model.compile(optimizers.SGD(), "cosine_similarity")
+    model.layers[0].kernel.assign(np.eye(64))
+    assert len(model.find_learning_rate(x, x, highest=1e-3, steps=20).rates) == 20
+
+
 def test_range_test_arguments():
     x, y = data(20)
     model = net()

@@ -54,7 +54,8 @@ def find_learning_rate(model, x, y, lowest=1e-6, highest=10.0, steps=100, batch_
     puts the model and its optimizer back to where they were.
 
     x, y: as for fit (arrays); the batches go round the data in a fixed random order. Ends early once the running mean
-    of the loss (0.9 of it and 0.1 of the new one, unbiased) is above `diverged` times its minimum, or not finite.
+    of the loss (0.9 of it and 0.1 of the new one, unbiased) is above `diverged` times its minimum (where that is
+    negative: above it by `diverged` - 1 times its size), or not finite.
     Returns a `LearningRateRange`.
     """
     where = "find_learning_rate"
@@ -86,7 +87,7 @@ def find_learning_rate(model, x, y, lowest=1e-6, highest=10.0, steps=100, batch_
             losses.append(model._logs()["loss"])
             mean = 0.9 * mean + 0.1 * losses[-1]
             smooth.append(mean / (1 - 0.9 ** (j + 1)))
-            if not np.isfinite(mean) or smooth[-1] > diverged * min(smooth):
+            if not np.isfinite(mean) or smooth[-1] > min(smooth) + (diverged - 1) * abs(min(smooth)):
                 break
     finally:
         for array, values in kept:
