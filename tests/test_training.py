@@ -170,6 +170,18 @@ def test_l2_is_in_loss_and_gradient(rng, float64):
     np.testing.assert_allclose(model.evaluate(x, t, verbose=0), expected, **NEAR64)
 
 
+def test_loss_scale_changes_no_update(rng):
+    x, _, y = data(rng)
+    found = []
+    for scale in (None, 64.0):
+        set_random_seed(5)
+        model = net(2, None, kernel_regularizer="l2")
+        model.compile(optimizers.SGD(0.1, loss_scale_factor=scale), "mse")
+        loss = model.fit(x, y, verbose=0).history["loss"]
+        found.append([loss, model.train_on_batch(x, y), *model.get_weights()])
+    assert all(np.array_equal(u, v) for u, v in zip(*found, strict=True))
+
+
 def test_several_outputs(rng, float64):
     inputs = Input((6,))
     h = Dense(5, activation="tanh")(inputs)

@@ -70,6 +70,8 @@ class Optimizer:
     clipnorm (per variable), global_clipnorm, clipvalue: at most one of them.
     use_ema: keeps average = ema_momentum * average + (1 - ema_momentum) * p (role "average"), and puts it in the
     place of the parameters every ema_overwrite_frequency steps.
+    loss_scale_factor: fit and train_on_batch multiply the loss by it before they take gradients (not the one they
+    tell), and every update divides its gradients by it.
     gradient_accumulation_steps: an update every so many steps, with the mean of their gradients.
     form="torch" (fastnn's own): PyTorch's formulas; weight decay is then L2 unless weight_decay_form says otherwise.
     """

@@ -54,11 +54,12 @@ class Criteria:
 
         found = self._prepare_losses(targets, outputs)
         seeds, at = [], 0
+        scale = self.optimizer.loss_scale_factor or 1.0 if trace.training else 1.0  # updates divide by it
         for name, loss, factor, y_pred in zip(self.output_names, found, self._loss_factors, outputs, strict=True):
             if loss is None:
                 continue
             y, w = targets[at], weights[at]
-            at += 1
+            at, factor = at + 1, factor * scale
             per_sample, share, of_batch = loss.samples(y, y_pred)
             if trace.mixture is not None:
                 per_sample = _mixed(per_sample, loss, y, y_pred, trace.mixture)
@@ -93,7 +94,7 @@ class Criteria:
             if total.shape != ():
                 total = ops.sum(total)
             self._penalty.add_scalar(total)
-            seeds.append((total, graph.constant(np.ones(()), total.dtype)))
+            seeds.append((total, graph.constant(np.full((), scale), total.dtype)))
         return seeds
 
     def _prepare_metrics(self, targets, outputs):
