@@ -116,6 +116,12 @@ def test_boundaries_of_restarts_are_exact():
     assert (schedule(np.array(starts) - 1) < 0.26).all()
 
 
+def test_polynomial_cycles_of_no_whole_number_of_steps():
+    """125 / 19 * 19 is below 125."""
+    for power in (1.0, 0.5):
+        assert s.PolynomialDecay(0.1, 125 / 19, end_learning_rate=0.0, power=power, cycle=True)(125) == 0.0
+
+
 def test_own_schedules():
     class Halving(s.LearningRateSchedule):
         def __call__(self, step):

@@ -108,7 +108,8 @@ class PolynomialDecay(LearningRateSchedule):
         else:
             step = np.minimum(step, length)
         span = self.initial_learning_rate - self.end_learning_rate
-        return span * np.power(1 - step / length, self.power) + self.end_learning_rate
+        left = np.maximum(1 - step / length, 0.0)  # rounding can take step a little beyond a length that is no integer
+        return span * np.power(left, self.power) + self.end_learning_rate
 
     def get_config(self):
         return {
