@@ -196,6 +196,31 @@ class Unregistered(layers.Layer):
         return ops.square(x)
 
 
+class Harmonic(schedules.LearningRateSchedule):
+    def compute(self, step):
+        return 0.1 / (1 + step)
+
+    def get_config(self):
+        return {}
+
+
+@register_keras_serializable("test_saving")
+class RegisteredHarmonic(Harmonic):
+    pass
+
+
+@pytest.mark.parametrize("make", [Harmonic, RegisteredHarmonic, lambda: schedules.WarmUp(Harmonic(), 3)])
+def test_own_schedules(make, tmp_path, rng):
+    x, t = data(rng)
+    model = net()
+    model.compile(optimizers.SGD(make()), "sparse_categorical_crossentropy")
+    model.fit(x, t, verbose=0)
+    model.save(tmp_path / "m.safetensors")
+    custom = None if make is RegisteredHarmonic else {"Harmonic": Harmonic}
+    other = load_model(tmp_path / "m.safetensors", custom_objects=custom)
+    assert other.optimizer.learning_rate == model.optimizer.learning_rate
+
+
 def test_custom_objects_by_argument(tmp_path, rng):
     x, _ = data(rng)
     model = Sequential([Input((6,)), Dense(2), Unregistered()])

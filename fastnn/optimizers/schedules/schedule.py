@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from fastnn.saving import registry
+
 _CLASSES = {}
 
 
@@ -71,22 +73,27 @@ def register(cls):
 
 def serialize(learning_rate_schedule):
     """A JSON-able dict from which `deserialize` makes an equal schedule."""
+    registered = registry.get_registered_name(type(learning_rate_schedule))
     return {
         "module": "fastnn.optimizers.schedules",
         "class_name": type(learning_rate_schedule).__name__,
         "config": learning_rate_schedule.get_config(),
-        "registered_name": None,
+        "registered_name": registered if registered != type(learning_rate_schedule).__name__ else None,
     }
 
 
 def deserialize(config, custom_objects=None):
-    """The schedule that `serialize` (fastnn's or Keras') described."""
-    known = {**_CLASSES, **(custom_objects or {})}
+    """The schedule that `serialize` (fastnn's or Keras') described; custom_objects: classes of your own that are
+    neither in scope nor registered."""
     if not isinstance(config, dict) or "class_name" not in config:
         raise TypeError(f"schedules.deserialize: expected a dict with 'class_name' and 'config', got {config!r}")
-    if config["class_name"] not in known:
-        raise ValueError(
-            f"schedules.deserialize: unknown schedule {config['class_name']!r}; known: {', '.join(sorted(known))}; "
-            "pass your own classes as custom_objects={'Name': Class}"
-        )
-    return known[config["class_name"]].from_config(dict(config.get("config") or {}))
+    with registry.CustomObjectScope(custom_objects):  # schedules within it too
+        names = (config.get("registered_name"), config["class_name"])
+        found = [registry.get_registered_object(name, module_objects=_CLASSES) for name in names if name]
+        cls = next((one for one in found if one is not None), None)
+        if cls is None:
+            raise ValueError(
+                f"schedules.deserialize: unknown schedule {config['class_name']!r}; known: "
+                f"{', '.join(sorted(_CLASSES))}; pass your own classes as custom_objects={{'Name': Class}}"
+            )
+        return cls.from_config(dict(config.get("config") or {}))
