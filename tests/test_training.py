@@ -571,11 +571,12 @@ def test_averages_of_weights_without_updates(rng):
     assert np.array_equal(before[2], second.kernel.numpy())
 
 
-def test_average_of_a_layer_that_was_frozen(rng):
+@pytest.mark.parametrize("make", [lambda: optimizers.SGD(0.0, use_ema=True), lambda: optimizers.ScheduleFreeAdamW(0.0)])
+def test_average_of_a_layer_that_was_frozen(make, rng):
     x, _, y = data(rng)
     model = net(2, None)
     model.layers[0].trainable = False
-    model.compile(optimizers.SGD(0.0, use_ema=True), "mse")
+    model.compile(make(), "mse")
     model.fit(x, y, verbose=0)
     model.layers[0].trainable = True
     before = model.get_weights()

@@ -368,6 +368,9 @@ class ScheduleFreeAdamW(_Moments):
         self._number("beta_1", beta_1, above=0)
         self.warmup_steps = self._number("warmup_steps", warmup_steps, least=0)
 
+    def slot_initial(self, name):
+        return None if name == "momentum" else 0.0
+
     def _method_hyper(self, raw, t):
         warm = np.minimum(t / self.warmup_steps, 1.0) if self.warmup_steps else 1.0
         return self._rates(raw) * warm, 1 / t, 1 / (1 - np.power(self.beta_2, t))

@@ -294,7 +294,7 @@ class Optimizer:
         return not (self.full_batch or whole or self.use_ema) and self._method()[0] in ("sgd", "adagrad")
 
     def slot_initial(self, name):
-        """The value that fills a slot before the first step."""
+        """The value that fills a slot before the first step; None: the parameters' own."""
         return 0.0
 
     def buffers(self, ranges):
