@@ -1,6 +1,9 @@
 """Matrix products against NumPy in float64, at the sizes where tiles, panels and blocks end."""
 
 import itertools
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -223,6 +226,36 @@ def test_sizes_of_zero(form):
         p.run(c, p.ints(), bias=p.bias)
         true, _ = p.true()
         np.testing.assert_allclose(c, true[0] + p.bias, rtol=1e-5)
+
+
+AT_THE_END = """
+import ctypes, itertools, mmap
+import numpy as np
+from fastnn import _core
+
+page, pages = mmap.PAGESIZE, 16
+memory = mmap.mmap(-1, (pages + 1) * page)
+start = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+assert ctypes.CDLL(None).mprotect(ctypes.c_void_p(start + pages * page), page, 0) == 0
+for form, m, n, k, pad in itertools.product(("nn", "nt", "tn"), (3, 17, 47), (1, 5, 17), (9, 35), (3, 7)):
+    (rows, a), b = ((k, m), n) if form == "tn" else ((m, k), k if form == "nt" else n)
+    c, other = np.empty((m, n), np.float32), np.ones((n if form == "nt" else k) * (b + pad), np.float32)
+    at_end = start + pages * page - 4 * ((rows - 1) * (a + pad) + a)
+    _core.run("matmul_" + form, False, (c, at_end, other, None, None, None, None), (rows, n, m if form == "tn" else k,
+              a + pad, b + pad, n, 0, 0, 0, 0), (0.0,))
+    at_end = start + pages * page - 4 * ((len(other) // (b + pad) - 1) * (b + pad) + b)
+    other = np.ones(rows * (a + pad), np.float32)
+    _core.run("matmul_" + form, False, (c, other, at_end, None, None, None, None), (rows, n, m if form == "tn" else k,
+              a + pad, b + pad, n, 0, 0, 0, 0), (0.0,))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="protects a page of memory")
+@pytest.mark.parametrize("isa", _core.isas())
+def test_nothing_is_read_behind_the_last_row(isa):
+    """The last row of an operand ends where memory does, however far apart its rows are."""
+    done = subprocess.run([sys.executable, "-c", AT_THE_END], env={**os.environ, "FASTNN_ISA": isa})
+    assert done.returncode == 0
 
 
 THREADED = [(513, 513, 300), (25, 600, 520), (2000, 6, 25), (1, 2000, 600), (2000, 1, 300), (100, 100, 2000)]

@@ -460,7 +460,7 @@ static void gemm_narrow(const gemm *p, int64_t r0, int64_t r1)
     for (int64_t r = r0; r < r1;) {
         real product[VL * 4 * VL] = {0};
         const int nv = gemm_panel(gemm_up(r1 - r, VL), 0, 0), most = gemm_tile_rows[nv];
-        const int64_t rows = gemm_min(nv * VL, r1 - r), over = r + nv * VL - p->lda;
+        const int64_t rows = gemm_min(nv * VL, r1 - r), over = r + nv * VL - p->m;
         for (int64_t k0 = 0; k0 < p->k;) {
             const int64_t left = p->k - k0, k = left <= GEMM_K ? left : gemm_up(left, gemm_up(left, GEMM_K));
             gemm_tile t = {.b = p->a + k0 * p->lda + r, .k = k, .lda = p->ldb, .ldb = p->lda, .ldc = nv * VL,
