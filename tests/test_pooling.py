@@ -137,6 +137,22 @@ def test_gradient_of_not_a_number_goes_to_one_element(channels, size):
         np.testing.assert_array_equal((cells != 0).sum((2, 4)), np.ones_like(want))
 
 
+@pytest.mark.parametrize("channels", [1, 3, 5])
+def test_place_of_not_a_number_for_any_threads(channels):
+    """The last pixels of what a thread does go another way than those between."""
+    n, (oh, ow) = 5, (2, 3)
+    x, y = np.full((n, 6, 9, channels), np.nan, np.float32), np.empty((n, oh, ow, channels), np.float32)
+    found, before = [], threads.get_num_threads()
+    try:
+        for number in (1, 2, 5):
+            threads.set_num_threads(number)
+            found.append(np.full(y.shape, 9, np.uint8))
+            _core.run("max_pool", False, (y, x, found[-1]), (n, 6, 9, channels, oh, ow, 3, 3, 3, 3, 0, 0, 0), cost=1e9)
+    finally:
+        threads.set_num_threads(before)
+    assert (np.array(found) == found[0][0, 0, 0, 0]).all()
+
+
 def test_nothing_else_is_written():
     """Stores reach beyond a pixel where channels are few, but never beyond the array."""
     for c in (1, 3, 6, 16, 17):

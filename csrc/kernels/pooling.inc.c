@@ -172,7 +172,7 @@ FN_INLINE void pool_pixel(const pool *p, int kind, int64_t at, const real *x, in
             pool_store_bytes((uint8_t *)p->index + at, (vbytes){}, n);
         return;
     }
-    ivec where = (ivec){} + (ielem)(i0 * kw + j0); /* where nothing is equal: not a number */
+    ivec where = (ivec){} + (ielem)((i1 - 1) * kw + j1 - 1); /* the last, as above, where nothing is equal: not a number */
     for (int64_t i = i1 - i0 - 1; i >= 0; i--)
         for (int64_t j = j1 - j0 - 1; j >= 0; j--) {
             const vflag here = vflag_same(pool_load(x + (i * p->iw + j) * p->c, n), best);
