@@ -172,6 +172,18 @@ def test_limits(dtype):
         np.testing.assert_array_equal(getattr(kernels, name)(halves), expected)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_squareplus_of_any_size(dtype):
+    """Neither its square's overflow nor the cancellation below 0 shows."""
+    root = np.finfo(dtype).max ** 0.5
+    x = np.array([-np.inf, -4 * root, -5000, 4 * root, np.inf, np.nan], dtype)
+    expected = np.array([0, 1 / (4 * root), 1 / 5000, 4 * root, np.inf, np.nan], dtype)
+    np.testing.assert_allclose(kernels.squareplus(x), expected, rtol=1e-6)
+    np.testing.assert_allclose(kernels.squareplus_grad(np.ones(6, dtype), x), [0, 0, 4e-8, 1, 1, np.nan], atol=1e-7)
+    zero = np.zeros(1, dtype)
+    assert kernels.squareplus(zero, 0) == 0 and kernels.squareplus_grad(zero + 1, zero, 0) == 0.5
+
+
 BINARIES = {
     "add": np.add, "subtract": np.subtract, "multiply": np.multiply, "divide": np.divide, "maximum": np.maximum,
     "minimum": np.minimum, "squared_difference": lambda a, b: (a - b) ** 2, "floor_divide": np.floor_divide,

@@ -165,6 +165,25 @@ FN_INLINE vec mish_slope(vec x)
     return n * d + gated(bounded, vset1(4) * e * (e + vset1(1)) * d * d);
 }
 
+/* sqrt(x^2 + b), also where the square would overflow or vanish. */
+FN_INLINE vec squareplus_root(vec x, vec b)
+{
+    const vec size = vabs(x), bounded = vmin(vset1((real)FN_32_64(0x1p60, 0x1p500)), size);
+    return vmax(vsqrt(bounded * bounded + b), size);
+}
+/* (x + root) / 2: below 0, where that would cancel, b / 2 / (root - x). */
+FN_INLINE vec squareplus_value(vec x, vec b)
+{
+    const vec root = squareplus_root(x, b), half = vset1((real)0.5);
+    return vselect(x < vset1(0), half * b / (root - x), half * x + half * root);
+}
+FN_INLINE vec squareplus_slope(vec x, vec b)
+{
+    const vec most = vset1((real)FN_32_64(0x1p60, 0x1p500)), in = vmax(-most, vmin(most, x));
+    const vec root = vmax(vset1((real)FN_32_64(0x1p-126, 0x1p-1022)), squareplus_root(in, b)); /* b may be 0 */
+    return vset1((real)0.5) + vset1((real)0.5) * in / root;
+}
+
 FN_INLINE vec soft_shrink_value(vec x, vec a)
 {
     return vselect(vabs(x) <= a, vset1(0), x - vcopysign(a, x));
@@ -205,8 +224,7 @@ FN_INLINE vec power_slope(vec x, vec a) { return vmask(a != vset1(0), a * vpow(x
     A(X, relu6, clamp(x, 0, 6), output, vmask((s > zero) & (s < vset1(6)), dy)) \
     A(X, mish, mish_value(x), input, dy * mish_slope(s)) \
     A(X, log_sigmoid, -vsoftplus(-x), input, dy * vsigmoid(-s)) \
-    A(X, squareplus, (x + vsqrt(x * x + a)) * vset1((real)0.5), input, \
-      dy * vset1((real)0.5) * (one + s / vsqrt(s * s + a))) \
+    A(X, squareplus, squareplus_value(x, a), input, dy * squareplus_slope(s, a)) \
     A(X, exp, vexp(x), output, dy * s) \
     A(X, expm1, vexpm1(x), input, dy * vexp(s)) \
     A(X, log, vlog(x), input, dy / s) \
