@@ -51,8 +51,8 @@ def set_matmul_precision(level):
     "highest" (default): in float32. "high": three products of bfloat16 parts, 2^-15 of |a||b| off at most. "medium":
     one product of operands rounded to bfloat16, 2^-7 off at most. "highest_split": six products of bfloat16 parts, as
     accurate as float32. Sums are float32 always. Anything but "highest" is a permission, taken where this processor
-    gains by it: `fastnn info` says what runs. With "high" and "highest_split" parts below 2^-126 count as 0, and blocks
-    of the result that are not finite are made again in float32; with "medium" numbers above 3.39e38 become infinite.
+    gains by it: `fastnn info` says what runs. With "high" and "highest_split" parts below 2^-126 count as 0, and what
+    is not finite of the result is made again in float32; with "medium" numbers above 3.39e38 become infinite.
     """
     from fastnn import graph, precision
 

@@ -126,6 +126,16 @@ def test_the_same_bits_for_any_number_of_threads(level, form, threads):
     assert all(np.array_equal(results[0], c) for c in results[1:])
 
 
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("form", ["nn", "nt", "tn"])
+def test_an_infinity_changes_no_bits_of_other_rows(level, form):
+    """Which rows are multiplied together depends on the number of threads."""
+    (a, b), how, _, _ = product(130, 140, 200, form)
+    plain = matmul(a, b, **how, precision=level)
+    a[(3, 4) if form != "tn" else (4, 3)] = np.inf
+    assert np.array_equal(np.delete(matmul(a, b, **how, precision=level), 3, 0), np.delete(plain, 3, 0))
+
+
 @pytest.fixture
 def process():
     """config.set_matmul_precision, put back afterwards."""
@@ -284,6 +294,8 @@ def test_infinities_in_recurrences_are_those_of_float32(level, process):
     for kind in (np.isnan, np.isposinf, np.isneginf):
         assert np.array_equal(kind(found), kind(wanted))
     assert np.isinf(found[7, 1]).all() and np.isnan(found[7, 4]).any()
+    x[[7, 9]] = 0
+    assert np.array_equal(np.delete(layer(x), (7, 9), 0), np.delete(found, (7, 9), 0))
 
 
 @pytest.mark.parametrize("cell", ["simple", "lstm", "gru", "gru, reset before"])

@@ -11,9 +11,9 @@
  * (Henry, Tang, Heinecke: Leveraging the bfloat16 artificial intelligence datatype for higher-precision computations,
  * 2019.) Two neighbours along k share 32 bits. With one part, vectors multiply pairs: twice the multiply-adds of
  * float32. Several parts pay on tiles only (AMX, ten times as fast). Subnormals count as 0, as do parts below 2^-126.
- * With several parts an infinity would become NaN, its second part being one: where a block's result is not finite it
- * is made again in float32. As in the float32 product an element is a sum in order of k, in blocks of k, whatever
- * the blocks of C.
+ * With several parts an infinity would become NaN, its second part being one: elements of a block's result that are not
+ * finite are made again in float32. As in the float32 product an element is a sum in order of k, in blocks of k,
+ * whatever the blocks of C.
  */
 #ifdef FN_PAIRS
 #include "tiles.h"
@@ -338,6 +338,8 @@ static void gemm_tiled_square(real *product, const real *a, int64_t lda, int64_t
     TILE_STORE(3, product + TILE_ROWS * GEMM_TILED + TILE_ROWS, row_b);
 }
 
+static inline int gemm_is_finite(real x) { return x - x == 0; }
+
 static int gemm_all_finite(const real *product, int64_t rows, int64_t columns)
 {
     ivec wrong = {};
@@ -352,7 +354,8 @@ static int gemm_all_finite(const real *product, int64_t rows, int64_t columns)
     return 1;
 }
 
-/* A block of k's product once more, in float32. */
+/* What is not finite of a block of k's product once more, in float32; nothing else, for what shares a square with it
+ * depends on how the rows are divided among threads. */
 static void gemm_redo(const gemm *p, real *product, int64_t row, int64_t rows, int64_t column, int64_t columns,
                       int64_t k0, int64_t k)
 {
@@ -367,6 +370,8 @@ static void gemm_redo(const gemm *p, real *product, int64_t row, int64_t rows, i
             p->fetch(p, a, k, row + r, 1, k0, k);
         for (int64_t j = 0; j < columns; j++) {
             real sum = 0;
+            if (gemm_is_finite(product[r * GEMM_TILED + j]))
+                continue;
             for (int64_t l = 0; l < k; l++)
                 sum += a[l] * p->b[p->b_transposed ? (column + j) * p->ldb + k0 + l : (k0 + l) * p->ldb + column + j];
             product[r * GEMM_TILED + j] = sum;

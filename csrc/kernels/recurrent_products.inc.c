@@ -170,7 +170,7 @@ static rnn_left rnn_round(const rnn *p, real *to, const real *raw, int64_t ld, i
 /* ---- products ---- */
 
 #ifdef FN_PAIRS
-/* A square's columns that are not finite, once more in float32: two vectors from w on. */
+/* A square's elements that are not finite, once more in float32: two vectors from w on. */
 static void rnn_redo(const rnn_factor *f, const rnn_left *a, int64_t r, int64_t n, int64_t v, int width, int w, int wide,
                      real *product)
 {
@@ -181,6 +181,8 @@ static void rnn_redo(const rnn_factor *f, const rnn_left *a, int64_t r, int64_t 
         for (int64_t i = 0; i < n; i++)
             for (int64_t j = 0; j < columns; j++) {
                 real sum = 0;
+                if (gemm_is_finite(product[i * GEMM_TILED + e * VL + j]))
+                    continue;
                 for (int64_t l = 0; l < f->k; l++)
                     sum += a->raw[(r + i) * a->ld_raw + l] * f->u[at + j * across + l * down];
                 product[i * GEMM_TILED + e * VL + j] = sum;
