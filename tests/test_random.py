@@ -94,6 +94,15 @@ def test_uniform_bit_by_bit():
         np.testing.assert_array_equal(y, (lanes >> np.uint64(11)) * 2.0**-53)
 
 
+def test_uniform_stays_below_its_end():
+    """Near 100 float32 has 2^17 numbers for each whole one: sums round up to it now and then."""
+    y = kernels.random_uniform(1 << 21, 100, 101, seed=3)
+    assert y.min() == 100 and y.max() == np.nextafter(np.float32(101), np.float32(100))
+    y = kernels.random_uniform(1 << 21, 101, 100, seed=3)
+    assert y.min() > 100 and y.max() == 101
+    assert (kernels.random_uniform(9, 5, 5, seed=3) == 5).all()
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_distributions(dtype):
     """A million numbers: means and deviations within 5 standard errors."""

@@ -188,6 +188,13 @@ FN_INLINE void random_vectors(vec *out, const fn_step *step, uint64_t stream, ui
         out[v] = vmax(vset1(-2), vmin(vset1(2), out[v]));
 }
 
+/* lo + (hi - lo) u, or lo where that was rounded to hi. */
+FN_INLINE vec uniform_between(vec lo, vec hi, vec u)
+{
+    const vec y = lo + (hi - lo) * u;
+    return vselect(((y < hi) & (lo < hi)) | ((y > hi) & (lo > hi)), y, lo);
+}
+
 /* y = value(z) for the numbers z at [position, position + n); `value` may use the x of `from`. */
 #define FN_FILL_KERNEL(name, kind, x_operand, value)                                                         \
     static void name##_run(const fn_op *op, const fn_step *step, int64_t lo, int64_t hi, void *scratch)      \
@@ -229,7 +236,7 @@ FN_INLINE void random_vectors(vec *out, const fn_step *step, uint64_t stream, ui
 /* random_uniform: lo + (hi - lo) u, f: lo, hi.  random_normal, random_truncated_normal (cut off at two
  * standard deviations): f: mean, standard deviation.  random_bernoulli: 1 with probability f[0], else 0.
  * p: y.  i: rows, columns, stream.  FN_SPLIT_ROWS. */
-FN_FILL_KERNEL(random_uniform, UNIFORM, 0, a + (b - a) * z)
+FN_FILL_KERNEL(random_uniform, UNIFORM, 0, uniform_between(a, b, z))
 FN_FILL_KERNEL(random_normal, NORMAL, 0, a + b * z)
 FN_FILL_KERNEL(random_truncated_normal, TRUNCATED_NORMAL, 0, a + b * z)
 FN_FILL_KERNEL(random_bernoulli, UNIFORM, 0, vmask(z < a, one))
