@@ -1,7 +1,7 @@
 /* convolution.inc.c - two-dimensional convolutions of NHWC images with HWIO kernels, and their gradients.
  *
- *     conv2d        y[n, p, q, o] = act((bias[o] + sum over i, j, c of x[n, p sh + i dh - top, q sw + j dw - left, c]
- *                                                                   w[i, j, c, o]) * act'(s[n, p, q, o]))
+ *     conv2d        y[n, p, q, o] = act(bias[o] + sum over i, j, c of x[n, p sh + i dh - top, q sw + j dw - left, c]
+ *                                                                  w[i, j, c, o] * act'(s[n, p, q, o]))
  *                   (cross-correlation, as everywhere in this field; outside of the image x is 0). With `groups`,
  *                   filters of group g see the channels of group g only: w has ci / groups channels.
  *     conv2d_flip   the kernel whose convolution with dy is the gradient by x; see there

@@ -246,7 +246,7 @@ def _emit_conv(run, temporary, operands, images, g, algorithm, level, batched, d
 
 def emit_forward(run, temporary, y, x, w, bias, s, images, g, algorithm, batched, dtype, activation=0, gradient=0,
                  alpha=0.0, level="highest"):  # fmt: skip
-    """y = act((conv(x, w) + bias) * act'(s))."""
+    """y = act(conv(x, w) * act'(s) + bias)."""
     _emit_conv(run, temporary, (y, x, w, bias, s), images, g, algorithm, level, batched, dtype, activation, gradient,
                alpha)  # fmt: skip
 
