@@ -479,7 +479,7 @@ class Sequential(Model):
         return layer
 
     def _rebuild(self):
-        self._forget_plans()
+        self._forget_outputs()
         if self._layers and isinstance(self._layers[0], InputLayer):
             x = self._layers[0].output
             if not isinstance(x.node.op.content, InputLayer):

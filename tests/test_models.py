@@ -78,6 +78,19 @@ def test_sequential_add_and_pop(x):
         Sequential([a, Dense(3, name="same")])
 
 
+def test_sequential_trains_on_after_add_and_pop(x):
+    """Losses and metrics belong to the outputs that the model has now."""
+    y = np.zeros((9, 2))
+    model = Sequential([Input((4,)), Dense(2), Dense(2)])
+    model.compile("sgd", "mse", metrics=["mae"])
+    model.fit(x, y, verbose=0)
+    for change in (model.pop, lambda: model.add(Dense(2))):
+        change()
+        history = model.fit(x, y, verbose=0).history
+        assert list(history) == ["loss", "mae"]
+        near(model.evaluate(x, y, verbose=0)[1], np.abs(model.predict(x, verbose=0)).mean())
+
+
 def test_input_shape_of_the_first_layer(x):
     model = Sequential([Dense(5, input_shape=(4,)), Dense(2)])
     assert model.built and model.predict(x, verbose=0).shape == (9, 2)

@@ -394,6 +394,23 @@ def test_best_weights_come_back(rng):
 # ---- nothing is stale ----
 
 
+def test_compile_again_with_the_same_optimizer_goes_on(rng):
+    """The optimizer keeps its slots with its step count, so that training takes the steps it would have taken."""
+    x, t, _ = data(rng)
+    weights = []
+    for again in (False, True):
+        set_random_seed(1)
+        model, adam = net(), optimizers.Adam(0.01)
+        model.compile(adam, "sparse_categorical_crossentropy")
+        model.fit(x, t, verbose=0, shuffle=False)
+        if again:
+            model.compile(adam, "sparse_categorical_crossentropy", metrics=["accuracy"])
+        model.fit(x, t, verbose=0, shuffle=False)
+        weights.append(model.get_weights())
+    for one, other in zip(*weights, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 def test_freezing_takes_effect_at_once(rng):
     """Before compile, after compile and between fits: what is frozen does not change, what is thawed does."""
     x, t, _ = data(rng)

@@ -78,6 +78,7 @@ class Trainer(Criteria):
         for one in tree.flatten(loss_weights):
             if one is not None:
                 checks.number("compile", "loss_weights", one)
+        kept = found is self.optimizer  # as in Keras, an optimizer goes on where it was: its slots with its step count
         self.optimizer, self.loss = found, loss
         self._compile_loss_weights = loss_weights
         self._compile_metrics = (metrics, weighted_metrics)
@@ -86,9 +87,9 @@ class Trainer(Criteria):
             "weighted_metrics": weighted_metrics, "matmul_precision": matmul_precision,
         }  # fmt: skip
         self._compiled = True
-        self._losses = self._trackers = self._metrics_made = None
-        self._state_of_optimizer = self._hyper = None
-        self._forget_plans()
+        if not kept:
+            self._state_of_optimizer = self._hyper = None
+        self._forget_outputs()
         if self._seed is None:
             self._seed = seeding.next_seed()
 
@@ -109,6 +110,11 @@ class Trainer(Criteria):
     def _forget_plans(self):
         object.__setattr__(self, "_steps", {})
         object.__setattr__(self, "_calls_made", {})
+
+    def _forget_outputs(self):
+        """Losses, metrics and steps are made anew by the next call: the outputs they belong to have changed."""
+        self._losses = self._trackers = self._metrics_made = None
+        self._forget_plans()
 
     def _float_type(self, mixed=False):
         """The float type of the weights, of the layers where there are none; with `mixed`, the model's own where there
