@@ -66,6 +66,7 @@ def test_tied_gradients(float64, rng):
 
 def test_corruption():
     x = np.ones((200, 50), np.float32)
+    assert Corruption("mask", np.float32(0.25)).amount == 0.25
     masked = np.asarray(Corruption("mask", 0.3)(x, training=True))
     assert set(np.unique(masked.round(6))) == {0.0, 1.0} and masked.mean() == pytest.approx(0.7, abs=0.02)
     noisy = np.asarray(Corruption("gaussian", 0.5)(x, training=True))

@@ -179,6 +179,7 @@ def test_what_is_refused():
         (lambda: Perceptron().fit(np.zeros((2, 2)), [0, 1], passes=0), "passes must be an integer >= 1"),
         (lambda: principles.boolean_functions(5), "n must be an integer from 1 to 4"),
         (lambda: principles.is_separable([0, 1, 2, 0]), "entries of 0 and 1"),
+        (lambda: principles.is_separable([0, 0.9]), r"entries of 0 and 1, got \(0.0, 0.9\)"),
         (lambda: principles.tower_network_1d(np.sin, 0), "towers must be an integer >= 1"),
         (lambda: principles.tower_network_1d(np.sin, 3, -1.0), "steepness must be"),
         (lambda: principles.tower_network_2d(np.hypot, 3, interval=(1, 0)), "low < high"),

@@ -277,6 +277,12 @@ def test_wrong_svd(rng):
         text.svd_vectors("abc", np.zeros((3, 3)), 2)
 
 
+def test_svd_vectors_of_more_numbers_than_there_are():
+    for dense in (False, True):
+        with pytest.raises(ValueError, match="svd_vectors: vector_size must be an integer from 1 to 3, got 4"):
+            text.svd_vectors("abc", np.eye(3), 4, dense=dense)
+
+
 def test_svd_vectors():
     v = text.svd_vectors("abc", np.diag([4.0, 2.0, 1.0]), 2, eigenvalue_weight=0.5, dense=True)
     np.testing.assert_allclose(v.matrix, [[2, 0], [0, 2**0.5], [0, 0]], atol=1e-12)

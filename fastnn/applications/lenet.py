@@ -8,6 +8,7 @@ import numpy as np
 from fastnn import graph, initializers, layers, losses, models, ops
 from fastnn.applications._start import start
 from fastnn.layers.convolution import sizes
+from fastnn.utils import checks
 
 #: Table I: the maps of S2 that each of the 16 maps of C3 sees.
 C3_TABLE = (
@@ -208,9 +209,7 @@ class SparseMAPCriterion(losses.Loss):
 
     def __init__(self, j=0.1, reduction="sum_over_batch_size", name="sparse_map_criterion", dtype=None):
         super().__init__(name, reduction, dtype)
-        if isinstance(j, bool) or not isinstance(j, (int, float)) or not math.isfinite(j):
-            raise ValueError(f"SparseMAPCriterion: j must be a number, got {j!r}")
-        self.j = float(j)
+        self.j = checks.number("SparseMAPCriterion", "j", j)
 
     def call(self, y_true, y_pred):
         constant = ops.affine(ops.getitem(y_pred, (slice(None), slice(0, 1))), 0.0, -self.j)

@@ -4,7 +4,7 @@ import numpy as np
 
 from fastnn.ensembles.ensemble import Ensemble
 from fastnn.ensembles.parallel import Fit, train_side_by_side
-from fastnn.utils import seeding
+from fastnn.utils import checks, seeding
 
 
 class Bagging(Ensemble):
@@ -26,11 +26,9 @@ class Bagging(Ensemble):
     def __init__(self, make_model, members=8, bootstrap=True, fraction=1.0, seed=None):
         if not callable(make_model):
             raise TypeError(f"Bagging: make_model must be a function, got {type(make_model).__name__}")
-        if isinstance(members, bool) or not isinstance(members, (int, np.integer)) or members < 1:
-            raise ValueError(f"Bagging: members must be an integer >= 1, got {members!r}")
-        if isinstance(fraction, bool) or not isinstance(fraction, (int, float)) or not 0 < fraction <= 1:
-            raise ValueError(f"Bagging: fraction must be in (0, 1], got {fraction!r}")
-        self.bootstrap, self.fraction = bool(bootstrap), float(fraction)
+        members = checks.integer("Bagging", "members", members, least=1)
+        self.bootstrap = bool(bootstrap)
+        self.fraction = checks.number("Bagging", "fraction", fraction, above=0, most=1)
         self.seed = seeding.next_seed() if seed is None else seeding.check_seed("Bagging", seed)
         state, made = seeding.get_state(), []
         try:

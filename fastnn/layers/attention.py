@@ -10,6 +10,7 @@ from fastnn.layers.core import random_stream
 from fastnn.layers.layer import Layer
 from fastnn.ops import nn
 from fastnn.ops.core import apply, as_tensor, is_tensor
+from fastnn.utils import checks
 
 _FAR = -1e9  # a score that softmax makes 0
 
@@ -86,7 +87,7 @@ class MultiHeadAttention(Layer):
         self.bias_regularizer = regularizers.get(bias_regularizer)
         self.kernel_constraint = constraints.get(kernel_constraint)
         self.bias_constraint = constraints.get(bias_constraint)
-        self.seed = seed
+        self.seed = checks.seed(type(self).__name__, seed)
         self.query_kernel = None
 
     def build(self, query_shape, value_shape=None, key_shape=None):
@@ -289,7 +290,8 @@ class Attention(Layer):
         if score_mode not in ("dot", "concat"):
             raise ValueError(f"Attention: score_mode must be 'dot' or 'concat', got {score_mode!r}")
         self.use_scale, self.score_mode = bool(use_scale), score_mode
-        self.dropout, self.seed = share(type(self).__name__, "dropout", dropout), seed
+        self.dropout = share(type(self).__name__, "dropout", dropout)
+        self.seed = checks.seed(type(self).__name__, seed)
         self.scale = self.concat_score_weight = None
 
     def build(self, input_shape):

@@ -15,6 +15,7 @@ from fastnn.layers.layer import Layer
 from fastnn.ops import image
 from fastnn.ops.convolution import channels_last
 from fastnn.ops.core import apply, common_dtype
+from fastnn.utils import checks
 
 
 def _number(x):
@@ -38,9 +39,7 @@ class _Augmentation(Layer):
     def __init__(self, seed=None, data_format=None, **kwargs):
         super().__init__(**kwargs)
         channels_last(data_format, self._where)
-        if seed is not None and (isinstance(seed, bool) or not isinstance(seed, (int, np.integer))):
-            raise TypeError(f"{self._where}: seed must be an integer or None, got {seed!r}")
-        self.seed = seed
+        self.seed = checks.seed(self._where, seed)
         self.data_format = "channels_last"
 
     @property

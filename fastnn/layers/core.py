@@ -165,7 +165,7 @@ class Dropout(Layer):
         if noise_shape is not None:
             raise ValueError(f"{where}: noise_shape is not supported; use SpatialDropout1D/2D or fastnn.ops")
         self.rate = float(rate)
-        self.seed = None if seed is None else checks.integer(where, "seed", seed)
+        self.seed = checks.seed(where, seed)
         self.always = False  # in prediction too: fastnn.ensembles.monte_carlo_predict
 
     def drops(self, training):
@@ -316,7 +316,7 @@ class GaussianNoise(Layer):
     def __init__(self, stddev, seed=None, **kwargs):
         super().__init__(**kwargs)
         self.stddev = checks.number("GaussianNoise", "stddev", stddev, least=0, most=1)
-        self.seed = seed
+        self.seed = checks.seed(type(self).__name__, seed)
 
     def call(self, inputs, training=False):
         if not training or self.stddev == 0:

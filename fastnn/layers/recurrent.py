@@ -13,6 +13,7 @@ from fastnn.layers.layer import Layer
 from fastnn.ops import nn
 from fastnn.ops.core import apply, is_tensor
 from fastnn.ops.recurrent import CELLS, sequence_product
+from fastnn.utils import checks
 from fastnn.variables import Variable
 
 #: Activations that the kernels know, with their parameters.
@@ -64,7 +65,7 @@ class Recurrent(Layer):
         self.bias_constraint = constraints.get(bias_constraint)
         self.dropout = share(where, "dropout", dropout)
         self.recurrent_dropout = share(where, "recurrent_dropout", recurrent_dropout)
-        self.seed = seed
+        self.seed = checks.seed(where, seed)
         self.return_sequences, self.return_state = bool(return_sequences), bool(return_state)
         self.go_backwards, self.stateful, self.unroll = bool(go_backwards), bool(stateful), bool(unroll)
         self.zero_output_for_mask = bool(zero_output_for_mask)

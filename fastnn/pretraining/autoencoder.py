@@ -20,11 +20,9 @@ class Corruption(Layer):
         super().__init__(**kwargs)
         if kind not in ("mask", "gaussian"):
             raise ValueError(f"Corruption: kind must be 'mask' or 'gaussian', got {kind!r}")
-        most = 1.0 if kind == "mask" else np.inf
-        if isinstance(amount, bool) or not isinstance(amount, (int, float)) or not 0 <= amount < most:
-            raise ValueError(f"Corruption: amount must be in [0, {most}) for kind {kind!r}, got {amount!r}")
-        self.kind, self.amount = kind, float(amount)
-        self.seed = None if seed is None else checks.integer("Corruption", "seed", seed)
+        self.kind = kind
+        self.amount = checks.number("Corruption", "amount", amount, least=0, below=1 if kind == "mask" else None)
+        self.seed = checks.seed("Corruption", seed)
 
     def call(self, inputs, training=False):
         if not training or self.amount == 0:

@@ -60,8 +60,8 @@ def count_separable(n):
 
 def is_separable(table):
     """Whether one perceptron can do the function of this truth table (2^n entries of 0 and 1)."""
-    table = tuple(int(v) for v in np.asarray(table).reshape(-1))
+    table = tuple(np.asarray(table).reshape(-1).tolist())
     n = len(table).bit_length() - 1
     if len(table) != 2**n or not 1 <= n <= MOST or set(table) - {0, 1}:
-        raise ValueError(f"is_separable: expected 2, 4, 8 or 16 entries of 0 and 1, got {len(table)}")
+        raise ValueError(f"is_separable: expected 2, 4, 8 or 16 entries of 0 and 1, got {table}")
     return table in separable_functions(n)

@@ -69,6 +69,7 @@ def svd_vectors(words, a, vector_size=100, eigenvalue_weight=0.0, dense=False, *
     a = _matrix("svd_vectors", a)
     if not np.any(a.values if isinstance(a, CSRMatrix) else a):
         raise ValueError("svd_vectors: a holds nothing but zeros; pass a smaller shift, or counts of more text")
+    vector_size = _check.integer("svd_vectors", "vector_size", vector_size, 1, min(a.shape))
     # a PPMI matrix's values fall slowly: with randomized_svd's own defaults the vectors vary much from seed to seed
     options = {"oversampling": vector_size, "iterations": 8, **options}
     u, s, _ = dense_svd(a, vector_size) if dense else randomized_svd(a, vector_size, **options)

@@ -41,6 +41,13 @@ def integer(where, name, value, least=None):
     return int(value)
 
 
+def seed(where, value):
+    """`value`, the seed of a layer's random numbers, as an int, or None: a seed from the global stream."""
+    if value is not None and not is_integer(value):
+        raise ValueError(f"{where}: seed must be an integer or None, got {value!r}")
+    return None if value is None else int(value)
+
+
 def axes(where, name, value):
     """`value`, dimensions to reduce: an int, a list of ints, or None for all."""
     if value is None:
