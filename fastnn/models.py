@@ -131,7 +131,8 @@ class Model(Trainer, Layer):
 
     def save_checkpoint(self, filepath):
         """Writes what an interrupted training needs to go on with the same bits: weights, the optimizer's state and
-        rate, the seed and the metrics' sums; not the configuration, which the program has (see `save`)."""
+        rate, the seed, the metrics' sums and the states of stateful layers; not the configuration, which the program
+        has (see `save`)."""
         from fastnn.saving.checkpoint import save_checkpoint
 
         save_checkpoint(self, filepath)

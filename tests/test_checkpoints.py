@@ -92,6 +92,28 @@ def test_iterables_of_batches_resume(tmp_path):
     assert same(whole, again)
 
 
+@pytest.mark.parametrize("save_freq", ["epoch", 2])
+def test_states_of_stateful_layers_are_restored(tmp_path, save_freq):
+    rng = np.random.default_rng(1)
+    x, y = rng.normal(size=(24, 5, 3)).astype(np.float32), rng.normal(size=(24, 2)).astype(np.float32)
+
+    def stateful():
+        set_random_seed(5)
+        model = fastnn.Sequential([layers.Input((5, 3)), layers.LSTM(4, stateful=True), layers.Dense(2)])
+        model.compile("adam", "mse")
+        return model
+
+    whole, again = stateful(), stateful()
+    whole.fit(x, y, batch_size=4, epochs=3, verbose=0)
+    backup = callbacks.BackupAndRestore(tmp_path, save_freq)
+    with pytest.raises(Cut):
+        stateful().fit(x, y, batch_size=4, epochs=3, verbose=0, callbacks=[backup, CutOff(9)])
+    again.predict(x[:7])
+    again.reset_states()
+    again.fit(x, y, batch_size=4, epochs=3, verbose=0, callbacks=[callbacks.BackupAndRestore(tmp_path, save_freq)])
+    assert same(whole, again)
+
+
 def test_the_rate_is_restored(tmp_path):
     x, y = data(40)
     model = net()

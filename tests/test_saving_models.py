@@ -112,6 +112,34 @@ def test_averages_of_weights_are_saved(tmp_path, rng):
     assert same(again, model)
 
 
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_states_of_stateful_layers_are_saved(ending, tmp_path, rng):
+    x, t = rng.normal(size=(24, 5, 6)).astype(np.float32), rng.normal(size=(24, 2)).astype(np.float32)
+    model = Sequential([
+        Input((5, 6)), layers.Bidirectional(layers.GRU(4, return_sequences=True, stateful=True)),
+        layers.LSTM(3, stateful=True), Dense(2),
+    ])  # fmt: skip
+    model.compile("adam", "mse")
+    model.save(tmp_path / f"fresh{ending}")
+    load_model(tmp_path / f"fresh{ending}").fit(x, t, batch_size=6, verbose=0)
+    model.fit(x, t, batch_size=8, verbose=0)
+    path = tmp_path / f"m{ending}"
+    model.save(path)
+    again, trained = load_model(path), load_model(path)
+    np.testing.assert_array_equal(again.predict(x, batch_size=8), model.predict(x, batch_size=8))
+    model.fit(x, t, batch_size=8, verbose=0)
+    again.fit(x, t, batch_size=8, verbose=0)
+    assert same(again, model) and not same(again, trained)
+    with pytest.raises(ValueError, match="holds the state of 8 samples"):
+        trained.predict(x, batch_size=6)
+    trained.reset_states()
+    trained.predict(x, batch_size=6)
+    tensors, metadata = load_state(path)
+    save_state(path, {**tensors, "states/2/1": tensors["states/2/1"][:, 1:]}, metadata)
+    with pytest.raises(ValueError, match=r"states of 'lstm.*' must have shapes \[\(None, 3\), \(None, 3\)\], got"):
+        load_model(path)
+
+
 def test_saving_a_loaded_model_again(tmp_path, rng):
     """Optimizer state survives even when nothing was trained between loading and saving."""
     x, t = data(rng)

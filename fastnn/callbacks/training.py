@@ -92,11 +92,11 @@ class BackupAndRestore(Callback):
     `double_checkpoint` keeps the backup before the last one too; `delete_checkpoint` clears the folder when the
     training ends.
 
-    Saved are the model's checkpoint (weights, optimizer slots and step, seed, sums of the running metrics; see
-    `Model.save_checkpoint`) and the global seed's state; not what other callbacks remember, and not the History of
-    the epochs before. Data given as an iterable of batches must give the same batches again, and its metrics start
-    anew at the batch the training goes on with. The file that names the newest backup is replaced last, so a backup
-    that was cut off itself is never seen.
+    Saved are the model's checkpoint (weights, optimizer slots and step, seed, sums of the running metrics, states of
+    stateful layers; see `Model.save_checkpoint`) and the global seed's state; not what other callbacks remember, and
+    not the History of the epochs before. Data given as an iterable of batches must give the same batches again, and its
+    metrics start anew at the batch the training goes on with. The file that names the newest backup is replaced last,
+    so a backup that was cut off itself is never seen.
     """
 
     STATE = "training_metadata.json"

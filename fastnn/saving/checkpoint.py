@@ -7,7 +7,7 @@ import os
 import numpy as np
 
 from fastnn.compiler.store import Store
-from fastnn.saving.model import _check_path
+from fastnn.saving.model import _check_path, saved_states, set_states, states_of
 from fastnn.saving.state import load_state, save_state
 from fastnn.training.step import core_zeros
 
@@ -29,7 +29,8 @@ def _sums(model):
 
 def save_checkpoint(model, path):
     """Writes what a training needs to go on with the same bits, whole or not at all: weights, the optimizer's arrays,
-    step count and rate, the seed, the sums of loss and metrics. Not the configuration: see `save_model`.
+    step count and rate, the seed, the sums of loss and metrics, the states of stateful layers. Not the configuration:
+    see `save_model`.
 
     Args:
         model: built and compiled.
@@ -41,7 +42,7 @@ def save_checkpoint(model, path):
     if not (model.built and model.compiled):
         raise ValueError(f"save_checkpoint: model {model.name!r} must be built and compiled; for weights: save_weights")
     optimizer, state = model.optimizer, model._state_of_optimizer
-    tensors = {f"weights/{j}": v.value for j, v in enumerate(model.weights)}
+    tensors = {f"weights/{j}": v.value for j, v in enumerate(model.weights)} | states_of(model)
     tensors.update({f"metrics/{j}": np.asarray(v.value) for j, v in enumerate(_sums(model))})
     if state is not None:
         numbers = {id(v): j for j, v in enumerate(model.weights)}
@@ -90,6 +91,7 @@ def load_checkpoint(model, path):
             f"load_checkpoint: {path!r} was written with other settings of {type(model.optimizer).__name__}: it keeps "
             f"{sorted(roles)}, that of {model.name!r} {sorted(own)}"
         )
+    states = saved_states(model, tensors, path)
     weights = model.weights
     store = Store.of(weights, model._float_type())
     state = model._optimizer_state(store)
@@ -102,7 +104,7 @@ def load_checkpoint(model, path):
             place = weights[int(j)].value
         elif kind == "metrics":
             place = sums[int(j)].value if int(j) < len(sums) else None
-        elif role[0] in state.buffers or weights[int(j)] in store.offsets:
+        elif kind == "optimizer" and (role[0] in state.buffers or weights[int(j)] in store.offsets):
             buffer = state.buffers.setdefault(role[0], core_zeros(store.size, array.dtype))
             place = store.view(buffer, weights[int(j)])
         if place is not None:
@@ -111,6 +113,7 @@ def load_checkpoint(model, path):
             placed.append((place, array))
     for place, array in placed:
         place[...] = array
+    set_states(states)
     model._seed = metadata["seed"]
     model.optimizer.step_count = int(metadata["step_count"])
     if metadata["learning_rate"] is not None and isinstance(model.optimizer._learning_rate, float):

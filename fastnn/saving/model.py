@@ -1,7 +1,7 @@
 """Models as files: configuration, weights, the optimizer's state and the random state in one safetensors file.
 
-Tensors are named "weights/<path>" and "optimizer/<role>/<path>"; the configuration is in the metadata (see
-`fastnn.saving.state`). A loaded model goes on training with the bits of one that never stopped.
+Tensors are named "weights/<path>", "optimizer/<role>/<path>" and "states/<stateful layer>/<state>"; the configuration
+is in the metadata (see `fastnn.saving.state`). A loaded model goes on training with the bits of one that never stopped.
 """
 
 import inspect
@@ -55,7 +55,7 @@ def save_model(model, path, overwrite=True, include_optimizer=True):
     path = _check_path(path, overwrite, "save")
     _need_built(model, "save")
     names = _paths(model)
-    tensors = {f"weights/{name}": v.value for v, name in names.items()}
+    tensors = {f"weights/{name}": v.value for v, name in names.items()} | states_of(model)
     metadata = {"model": serialize_keras_object(model), "paths": list(names.values()), "seed": model._seed}
     if model._built_for is not None:  # its weights are made by a call, which load_model cannot guess
         specs = [model._built_for] if isinstance(model._built_for, Spec) else model._built_for
@@ -104,9 +104,10 @@ def load_model(path, custom_objects=None, compile=True):
             registered (see `register_keras_serializable`).
         compile: whether to compile it as it was, with the optimizer's arrays and step count where the file has them.
 
-    Returns a model with the weights and seed it was saved with. No code is loaded from a file. FileNotFoundError where
-    there is none; ValueError that names the file where it is damaged, holds no configuration, or was written by a newer
-    version; TypeError for a class that is neither fastnn's nor registered nor in custom_objects.
+    Returns a model with the weights, the seed and the states of stateful layers it was saved with. No code is loaded
+    from a file. FileNotFoundError where there is none; ValueError that names the file where it is damaged, holds no
+    configuration, or was written by a newer version; TypeError for a class that is neither fastnn's nor registered nor
+    in custom_objects.
     """
     tensors, metadata = load_state(path)
     if "model" not in metadata:
@@ -123,6 +124,7 @@ def load_model(path, custom_objects=None, compile=True):
                 raise _damaged(path, error) from error
             model._build_by_trial(specs if several else specs[0])
         _set_weights(model, tensors, metadata, path)
+        set_states(saved_states(model, tensors, path))
         model._seed = metadata.get("seed")
         if compile and "compile" in metadata:
             given = metadata["compile"]
@@ -211,6 +213,38 @@ def _set_slots(model, tensors, metadata, path):
         if role not in state.buffers:
             state.buffers[role] = core_zeros(store.size, array.dtype)
         store.view(state.buffers[role], names[name])[...] = array
+
+
+def states_of(model):
+    """The states of stateful layers by name; none of a layer whose states are zeros for any number of samples."""
+    return {
+        f"states/{i}/{j}": state.value
+        for i, layer in enumerate(model._stateful_layers()) if not layer._states_fresh
+        for j, state in enumerate(layer.states)
+    }  # fmt: skip
+
+
+def saved_states(model, tensors, path):
+    """[(stateful layer, the arrays of its states in a file, [] for none)], checked."""
+    found = []
+    for i, layer in enumerate(model._stateful_layers()):
+        arrays = [a for j in range(len(layer.state_size)) if (a := tensors.get(f"states/{i}/{j}")) is not None]
+        wanted = [(len(arrays[0]), n) for n in layer.state_size] if arrays and arrays[0].ndim else []
+        if [a.shape for a in arrays] != wanted:
+            raise ValueError(
+                f"{os.fspath(path)!r} does not fit model {model.name!r}: the states of {layer.name!r} must have shapes "
+                f"{[(None, n) for n in layer.state_size]}, got {[a.shape for a in arrays]}"
+            )
+        found.append((layer, arrays))
+    return found
+
+
+def set_states(found):
+    """Gives stateful layers the states that `saved_states` found."""
+    for layer, arrays in found:
+        layer.reset_state()
+        for state, array in zip(layer.prepare_states(len(arrays[0])) if arrays else (), arrays, strict=True):
+            state.value[...] = array
 
 
 def save_weights(model, path, overwrite=True):
