@@ -448,7 +448,11 @@ cdef class Plan:
                 raise ValueError(f"order has {order.shape[0]} entries, samples {first} to {last} were asked for")
             if last > first:
                 r.order = &order[0]
-        if hyper is not None and hyper.shape[0] > 0 and hyper.shape[1] > 0:
+        if hyper is not None and hyper.shape[1] > 0 and last > first:
+            if hyper.shape[0] * batch < last - first:
+                raise ValueError(
+                    f"hyper has {hyper.shape[0]} rows; {last - first} samples in steps of {batch} need one a step"
+                )
             r.hyper, r.width = &hyper[0, 0], hyper.shape[1]
         if times is not None:
             if times.shape[0] < self.count:

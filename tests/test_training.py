@@ -381,6 +381,33 @@ def test_early_stopping_and_stop_training(rng):
     assert len(model.history.epoch) == 1
 
 
+@pytest.mark.parametrize("hook", ["on_train_begin", "on_epoch_begin", "on_train_batch_begin", "on_train_batch_end",
+                                  "on_train_chunk_end", "on_epoch_end", "on_train_end"])  # fmt: skip
+def test_callbacks_may_train_the_model_themselves(hook, rng):
+    x, t, _ = data(rng)
+    model = net()
+    model.compile(optimizers.SGD(optimizers.schedules.CosineDecay(0.1, 50)), "sparse_categorical_crossentropy")
+    within = []
+
+    def train(*_, **__):
+        if not within:
+            within.append(model.fit(x, t, batch_size=5, epochs=2, verbose=0))
+
+    outer = model.fit(x, t, batch_size=10, epochs=2, verbose=0, callbacks=[callbacks.LambdaCallback(**{hook: train})])
+    assert model.optimizer.step_count == 2 * 10 + 2 * 5
+    assert outer is model.history and outer is not within[0] and len(outer.history["loss"]) == 2
+
+
+def test_a_run_needs_a_row_of_settings_for_each_step(rng):
+    x, t, _ = data(rng)
+    model = net()
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    model.fit(x, t, batch_size=10, verbose=0)
+    (step,) = model._steps.values()
+    with pytest.raises(ValueError, match="hyper has 2 rows; 50 samples in steps of 10 need one a step"):
+        step.core.run(0, 50, 10, hyper=model.optimizer.hyper(0, 2))
+
+
 def test_best_weights_come_back(rng):
     x, t, _ = data(rng)
     model = net()

@@ -435,6 +435,7 @@ class Trainer(Criteria):
         if self.optimizer.step_count != made:
             self._take_average()
         list_of.on_train_end(logs)
+        self.history = list_of.history  # a callback may have called fit
         return self.history
 
     def _take_average(self):
@@ -457,23 +458,21 @@ class Trainer(Criteria):
     def _run_epoch(self, step, arrays, batch, rows, order, list_of, done=0, number=0):
         """Steps through samples [done, rows) of `order`, from the epoch's batch `number` on."""
         data = [*arrays.x, *arrays.y, *arrays.weights]
-        optimizer = self.optimizer
         one_by_one = list_of is not None and list_of.has_train_batch_hooks
-        hyper = None
-        if not optimizer.rate_is_called and done < rows:
-            hyper = optimizer.hyper(optimizer.step_count, -(-(rows - done) // batch))
-        start, settings = optimizer.step_count, optimizer.settings_version
+        hyper, start, made_for = (), 0, None
         number -= done // batch
         while done < rows and not self.stop_training:
             if one_by_one:
                 list_of.on_train_batch_begin(number + done // batch)
                 if step.version != graph.version():  # the callback changed the model
                     step = self._step("train", step.form, batch)
-            at = optimizer.step_count
-            if hyper is None or settings != optimizer.settings_version:
-                hyper = optimizer.hyper(at, 1 if optimizer.rate_is_called else -(-(rows - done) // batch))
-                start, settings = at, optimizer.settings_version
-            end = min(done + batch, rows) if one_by_one or len(hyper) == at - start + 1 else rows
+            optimizer = self.optimizer
+            at, steps = optimizer.step_count, -(-(rows - done) // batch)
+            settings = (optimizer, optimizer.settings_version)
+            if made_for != settings or not 0 <= at - start <= len(hyper) - steps:
+                hyper = optimizer.hyper(at, 1 if optimizer.rate_is_called else steps)
+                start, made_for = at, settings
+            end = min(done + batch, rows) if one_by_one or optimizer.rate_is_called else rows
             with step.core:
                 step.bind(data)
                 try:
@@ -488,8 +487,6 @@ class Trainer(Criteria):
                     list_of.on_train_batch_end(last, self._logs())
                 else:
                     list_of.on_train_chunk_end(last, self._logs() if done < rows else None)
-            if hyper is not None and len(hyper) <= optimizer.step_count - start:
-                hyper = None
         return self._logs()
 
     def evaluate(self, x=None, y=None, batch_size=None, verbose="auto", sample_weight=None, steps=None, callbacks=None,
