@@ -381,6 +381,26 @@ def test_early_stopping_and_stop_training(rng):
     assert len(model.history.epoch) == 1
 
 
+@pytest.mark.parametrize("hook", ["on_train_begin", "on_epoch_begin", "on_train_batch_begin", "on_train_batch_end"])
+def test_a_training_stopped_before_its_first_batch_makes_one(hook, rng):
+    """As in Keras: the loss of an epoch without a batch would be 0, the best there is."""
+    x, t, _ = data(rng)
+
+    def stop(*_, **__):
+        model.stop_training = True
+
+    batches = type("Batches", (), {"__iter__": lambda self: ((x[j : j + 8], t[j : j + 8]) for j in (0, 8))})()
+    for given in (
+        {"x": x, "y": t, "batch_size": 8},
+        {"x": x, "y": t, "batch_size": 8, "steps_per_epoch": 20},
+        {"x": batches},
+    ):
+        model = net()
+        model.compile("sgd", "sparse_categorical_crossentropy")
+        history = model.fit(**given, epochs=3, verbose=0, callbacks=[callbacks.LambdaCallback(**{hook: stop})]).history
+        assert model.optimizer.step_count == 1 and len(history["loss"]) == 1 and history["loss"][0] > 0
+
+
 @pytest.mark.parametrize("hook", ["on_train_begin", "on_epoch_begin", "on_train_batch_begin", "on_train_batch_end",
                                   "on_train_chunk_end", "on_epoch_end", "on_train_end"])  # fmt: skip
 def test_callbacks_may_train_the_model_themselves(hook, rng):

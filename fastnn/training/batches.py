@@ -16,7 +16,7 @@ class Batches:
         if self.iterator is None or self.steps is None:
             self.iterator = iter(self.source)
         number = 0
-        while (self.steps is None or number < self.steps) and not model.stop_training:
+        while self.steps is None or number < self.steps:
             try:
                 x, y, w = unpack(next(self.iterator))
             except StopIteration:
@@ -33,6 +33,8 @@ class Batches:
             model.train_on_batch(x, y, w, self.class_weight)
             list_of.on_train_batch_end(number, model._logs())
             number += 1
+            if model.stop_training:
+                break
         return model._logs()
 
 

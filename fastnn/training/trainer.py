@@ -423,6 +423,8 @@ class Trainer(Criteria):
                         order = self._shuffled(turn, arrays.rows) if shuffle else None
                         rows = min(last * batch, arrays.rows)
                         logs = self._run_epoch(step, arrays, batch, rows, order, list_of, first * batch, number)
+                        if self.stop_training:
+                            break
             begin = 0
             if validation is not None and _due(epoch, validation_freq):
                 list_of.on_test_begin()
@@ -461,7 +463,7 @@ class Trainer(Criteria):
         one_by_one = list_of is not None and list_of.has_train_batch_hooks
         hyper, start, made_for = (), 0, None
         number -= done // batch
-        while done < rows and not self.stop_training:
+        while done < rows:
             if one_by_one:
                 list_of.on_train_batch_begin(number + done // batch)
                 if step.version != graph.version():  # the callback changed the model
@@ -472,7 +474,8 @@ class Trainer(Criteria):
             if made_for != settings or not 0 <= at - start <= len(hyper) - steps:
                 hyper = optimizer.hyper(at, 1 if optimizer.rate_is_called else steps)
                 start, made_for = at, settings
-            end = min(done + batch, rows) if one_by_one or optimizer.rate_is_called else rows
+            single = one_by_one or optimizer.rate_is_called or self.stop_training
+            end = min(done + batch, rows) if single else rows
             with step.core:
                 step.bind(data)
                 try:
@@ -487,6 +490,8 @@ class Trainer(Criteria):
                     list_of.on_train_batch_end(last, self._logs())
                 else:
                     list_of.on_train_chunk_end(last, self._logs() if done < rows else None)
+            if self.stop_training:
+                break
         return self._logs()
 
     def evaluate(self, x=None, y=None, batch_size=None, verbose="auto", sample_weight=None, steps=None, callbacks=None,
