@@ -176,6 +176,8 @@ def test_unknown_monitor():
         fit(Model(), [cb.EarlyStopping("val_los")], {"loss": [1.0]})
     with pytest.raises(ValueError, match="cannot tell whether 'wobble' should become less or more"):
         fit(Model(), [cb.EarlyStopping("wobble")], {"loss": [1.0], "wobble": [1.0]})
+    with pytest.raises(ValueError, match=r"must be one number, but 'f1_score' has shape \(3,\); choose a metric that"):
+        fit(Model(), [cb.EarlyStopping("f1_score")], {"loss": [1.0], "f1_score": [np.ones(3)]})
 
 
 def test_rare_validation():
@@ -254,6 +256,9 @@ def test_terminate_on_nan(capsys):
     assert capsys.readouterr().out == "Batch 0: loss is inf, terminating training\n"
     with pytest.raises(RuntimeError, match="loss is nan at batch 0"):
         fit(model, [cb.TerminateOnNaN(raise_error=True)], {"loss": [np.nan]})
+    with pytest.raises(RuntimeError, match="loss is nan at batch 3"):  # an epoch in one run: its last batch
+        cb_list = cb.CallbackList(cb.TerminateOnNaN(raise_error=True), model=model, steps=4)
+        cb_list.on_epoch_end(0, {"loss": np.nan})
 
 
 def test_checkpoint_names_and_best(tmp_path, capsys):
@@ -296,6 +301,11 @@ def test_csv_logger(tmp_path):
     with pytest.raises(ValueError, match="has columns epoch, loss, not 'acc'"):
         fit(Model(), [one := cb.CSVLogger(path, append=True)], {"loss": [3.0], "acc": [1.0]})
     one.on_train_end()
+
+
+def test_csv_logger_of_a_metric_of_several_numbers(tmp_path):
+    fit(Model(), [cb.CSVLogger(tmp_path / "a")], {"loss": [1.0], "f1_score": [np.arange(30) / 4]})
+    assert rows(tmp_path / "a")[1] == ["0", "1.0", str([j / 4 for j in range(30)])]
 
 
 def test_csv_logger_rare_validation(tmp_path):

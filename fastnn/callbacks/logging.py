@@ -5,6 +5,8 @@ import os
 import sys
 import time
 
+import numpy as np
+
 from fastnn.callbacks.base import Callback
 from fastnn.utils.progress import Progbar, format_logs, format_time, is_terminal
 
@@ -140,7 +142,7 @@ class CSVLogger(Callback):
         unknown = [name for name in row if name not in self._columns]
         if unknown:
             raise ValueError(f"CSVLogger: {self.filename} has columns {', '.join(self._columns)}, not {unknown[0]!r}")
-        writer.writerow([row.get(name, "NA") for name in self._columns])
+        writer.writerow([np.asarray(row[name]).tolist() if name in row else "NA" for name in self._columns])
         self._file.flush()
 
     def on_train_end(self, logs=None):

@@ -82,7 +82,13 @@ class MonitorCallback(Callback):
             if self._sign is None:
                 self._sign = self._direction()
             self._seen = True
-            return float(logs[self.monitor])
+            value = logs[self.monitor]
+            if np.ndim(value):
+                raise ValueError(
+                    f"{type(self).__name__}: monitor must be one number, but {self.monitor!r} has shape "
+                    f"{np.shape(value)}; choose a metric that averages them, such as F1Score(average='macro')"
+                )
+            return float(value)
         params = self.params or {}
         if self.monitor.startswith("val_") and (self._seen or params.get("validation_freq", 1) != 1):
             return None

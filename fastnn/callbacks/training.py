@@ -81,7 +81,7 @@ class TerminateOnNaN(Callback):
         """For trainers that go through an epoch in one run."""
         loss = (logs or {}).get("loss")
         if loss is not None and not math.isfinite(loss):
-            self.on_train_chunk_end((self.params or {}).get("steps") or 0, logs)
+            self.on_train_chunk_end(((self.params or {}).get("steps") or 1) - 1, logs)
 
 
 class BackupAndRestore(Callback):
