@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import sys
+import types
 
 import numpy as np
 import pytest
@@ -363,6 +364,29 @@ def test_tensorboard_missing():
     except ImportError:
         with pytest.raises(ImportError, match="pip install tensorboardX"):
             cb.TensorBoard()
+
+
+def test_tensorboard(monkeypatch, tmp_path):
+    seen = {}
+
+    class SummaryWriter:
+        def __init__(self, folder):
+            self.run = os.path.basename(folder)
+
+        def add_scalar(self, tag, value, epoch):
+            seen[self.run, tag, epoch] = float(value)
+
+        def flush(self):
+            pass
+
+        close = flush
+
+    monkeypatch.setitem(sys.modules, "tensorboardX", types.SimpleNamespace(SummaryWriter=SummaryWriter))
+    fit(Model(), [cb.TensorBoard(tmp_path)], {"loss": [1.0, 2.0], "val_f1": [np.array([3.0, 4.0]), None]})
+    assert seen == {
+        ("train", "epoch_loss", 0): 1.0, ("train", "epoch_loss", 1): 2.0,
+        ("validation", "epoch_f1_0", 0): 3.0, ("validation", "epoch_f1_1", 0): 4.0,
+    }  # fmt: skip
 
 
 class Terminal:

@@ -154,7 +154,8 @@ class CSVLogger(Callback):
 class TensorBoard(Callback):
     """Writes the metrics of each epoch to `log_dir`, as runs "train" and "validation" (needs tensorboardX).
 
-    With `histogram_freq` also histograms of the weights, every so many epochs.
+    A metric of several numbers gets a curve for each, "epoch_f1_score_0" and so on. With `histogram_freq` also
+    histograms of the weights, every so many epochs.
     """
 
     def __init__(self, log_dir="logs", histogram_freq=0):
@@ -176,7 +177,9 @@ class TensorBoard(Callback):
     def on_epoch_end(self, epoch, logs=None):
         for name, value in (logs or {}).items():
             run = "validation" if name.startswith("val_") else "train"
-            self._writer(run).add_scalar(f"epoch_{name.removeprefix('val_')}", value, epoch)
+            tag = f"epoch_{name.removeprefix('val_')}"
+            for j, number in enumerate(np.ravel(value)):
+                self._writer(run).add_scalar(f"{tag}_{j}" if np.ndim(value) else tag, number, epoch)
         if self.histogram_freq and epoch % self.histogram_freq == 0:
             for weight in getattr(self.model, "weights", []):
                 path = getattr(weight, "path", weight.name)
