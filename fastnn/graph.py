@@ -209,6 +209,16 @@ def current_trace():
     return stack[-1] if stack else None
 
 
+@contextlib.contextmanager
+def untraced():
+    """As outside of any trace: layers called on symbolic tensors become nodes of a functional model."""
+    _stack().append(None)
+    try:
+        yield
+    finally:
+        _stack().pop()
+
+
 _version = itertools.count(1)
 _current = 0
 

@@ -9,6 +9,7 @@ from fastnn import layers, models, ops
 from fastnn.layers import Dense, Dropout, Input, Layer
 from fastnn.models import Model, Sequential, clone_model, model_from_json
 from fastnn.saving import register_keras_serializable
+from fastnn.utils.seeding import set_random_seed
 
 
 def near(a, b):
@@ -254,6 +255,53 @@ def test_state_that_a_layer_keeps(x):
     model.predict(x, verbose=0)
     model.evaluate(x, np.ones((9, 1)), verbose=0)
     near(model.layers[0].seen.numpy(), 3 * x.mean(0))
+
+
+class Within(Layer):
+    """Makes a model when it is built."""
+
+    def build(self, shape):
+        inputs = Input(shape[1:])
+        self.net = Model(inputs, trained_otherwise()(inputs))
+
+    def call(self, x):
+        return self.net(x)
+
+
+class Around(Model):
+    def __init__(self, inner):
+        super().__init__()
+        self.inner, self.head = inner, Dense(1)
+
+    def call(self, x):
+        return self.head(self.inner(x))
+
+
+def trained_otherwise():
+    """Layers that do something else in training than in prediction."""
+    return Sequential([Dense(6, activity_regularizer="l2"), Dropout(0.5), layers.BatchNormalization()])
+
+
+@pytest.mark.parametrize("make", [
+    lambda: Sequential([Dense(6, activity_regularizer="l2"), Dropout(0.5), layers.BatchNormalization(), Dense(1)]),
+    lambda: Sequential([trained_otherwise(), Dense(1)]),
+    lambda: Sequential([Within(), Dense(1)]),
+    lambda: Around(trained_otherwise()),
+    lambda: Around(Within()),
+])  # fmt: skip
+def test_models_built_by_data_train_as_those_with_an_input(make, x):
+    """Built while a step is traced, their layers are still called anew in every step, of training or not."""
+    found = []
+    for build in (lambda model: None, lambda model: model.build((None, 4)), lambda model: model(x)):
+        set_random_seed(1)
+        model = make()
+        model.compile("sgd", "mse")
+        build(model)
+        history = model.fit(x, np.ones((9, 1)), batch_size=4, epochs=3, verbose=0).history
+        found.append([*model.get_weights(), history["loss"]])
+        assert any("moving_mean" in v.path and np.any(v.value != 0) for v in model.weights)
+    for other in found[1:]:
+        assert all(np.array_equal(a, b) for a, b in zip(found[0], other, strict=True))
 
 
 class Own(Model):

@@ -293,7 +293,8 @@ class Layer:
             tree.map_leaves(lambda t: batch_shape(t), arg) for arg in args if _holds_tensors(arg)
         ]  # fmt: skip
         shape = shapes[0] if shapes else None
-        self.build(shape)
+        with graph.untraced():  # models made here are for every step, not for the one being traced
+            self.build(shape)
         self.built = True
         for v in self._variables:
             if "/" not in v.path:
