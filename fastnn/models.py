@@ -7,6 +7,8 @@ from fastnn.graph import Leaf, Spec, Tensor
 from fastnn.layers.core import InputLayer
 from fastnn.layers.layer import Layer, LayerCall, auto_name, batch_shape
 from fastnn.ops import core
+from fastnn.ops.elementwise import Cast
+from fastnn.ops.movement import Gather
 from fastnn.training.trainer import Trainer
 from fastnn.utils import summary as summaries
 from fastnn.utils import tree
@@ -56,6 +58,10 @@ class Model(Trainer, Layer):
             return self._type_within(x.dtype)
         return "int32" if x.dtype.kind == "i" and x.dtype.itemsize > 1 else self._array_type()
 
+    #: what the last trial of a model that is no graph found: the graph's version then, the structure and the Specs of
+    #: its outputs, and for each input how many ids it may hold
+    _trial = (None, None, None, ())
+
     def _build_by_trial(self, specs):
         """Builds a model by calling it on symbolic inputs (one Spec, or a list of them)."""
         with graph.Trace():
@@ -63,7 +69,11 @@ class Model(Trainer, Layer):
             tensors = [graph.input_tensor(s.shape, s.dtype) for s in ([specs] if single else specs)]
             inputs = tensors[0] if single else tensors
             self._ensure_built((inputs,))
-            self.call(inputs, **({"training": False} if self._takes("training") else {}))
+            results = self.call(inputs, **({"training": False} if self._takes("training") else {}))
+        outputs = tree.flatten(results)
+        found = [Spec(t.shape, t.dtype) for t in outputs] if all(isinstance(t, Tensor) for t in outputs) else None
+        ids = _row_limits(tensors, outputs) if found else ()
+        object.__setattr__(self, "_trial", (graph.version(), tree.map_leaves(lambda t: None, results), found, ids))
 
     def input_specs(self):
         """Specs of the inputs if they are known before any data is seen, else None."""
@@ -71,7 +81,11 @@ class Model(Trainer, Layer):
 
     @property
     def output_names(self):
-        return ["output"]
+        structure = self._trial[1]
+        if isinstance(structure, dict):
+            return sorted(structure)
+        count = len(tree.flatten(structure))
+        return ["output"] if count == 1 else [f"output_{j + 1}" for j in range(count)]
 
     @property
     def input_names(self):
@@ -434,6 +448,20 @@ def _between(inputs, outputs):
         nodes.append(node)
         stack.extend(t.node for t in node.inputs)
     return sorted(nodes, key=lambda node: node.number)
+
+
+def _row_limits(inputs, outputs):
+    """For each input the number of rows of the smallest table that is read at the rows it names, None where none is."""
+    limits = [None] * len(inputs)
+    for node in _between(inputs, outputs):
+        if isinstance(node.op, Gather):
+            table, index = node.inputs
+            if isinstance(index.node.op, Cast):
+                (index,) = index.node.inputs
+            for j, t in enumerate(inputs):
+                if t is index:
+                    limits[j] = min(table.shape[0], limits[j] or table.shape[0])
+    return limits
 
 
 class Sequential(Model):

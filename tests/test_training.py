@@ -418,6 +418,75 @@ def test_callbacks_may_train_the_model_themselves(hook, rng):
     assert outer is model.history and outer is not within[0] and len(outer.history["loss"]) == 2
 
 
+class Heads(Model):
+    def __init__(self, form):
+        super().__init__()
+        self.form, self.a, self.b = form, Dense(3, activation="softmax"), Dense(2)
+
+    def call(self, x):
+        return self.form(self.a(x), self.b(x))
+
+
+@pytest.mark.parametrize("form, a, b", [
+    (lambda a, b: [a, b], "output_1", "output_2"),
+    (lambda a, b: (a, b), "output_1", "output_2"),
+    (lambda a, b: {"policy": a, "value": b}, "policy", "value"),
+])  # fmt: skip
+def test_subclassed_models_of_several_outputs(form, a, b, rng):
+    x, t, y = data(rng)
+    inputs = Input((6,))
+    heads = Dense(3, activation="softmax", name=a), Dense(2, name=b)
+    graph = Model(inputs, form(*(head(inputs) for head in heads)))
+    model = Heads(form)
+    loss, targets = {a: "sparse_categorical_crossentropy", b: "mse"}, {a: t, b: y}
+    if not isinstance(form(a, b), dict):
+        loss, targets = list(loss.values()), list(targets.values())
+    found, start = [], graph.get_weights()
+    for one in (graph, model):
+        one.compile("sgd", loss, loss_weights=[1.0, 0.5], metrics=[["accuracy"], ["mae"]])
+        one.predict(x)  # builds it
+        one.set_weights(start)
+        one._seed = 1
+        one.fit(x, targets, epochs=2, validation_split=0.2, verbose=0)
+        found.append([one.history.history, one.evaluate(x, targets, verbose=0), one.train_on_batch(x, targets)])
+        assert one.output_names == [a, b]
+    assert found[0] == found[1]
+
+
+def test_labels_and_ids_of_models_without_an_input_are_checked(rng):
+    class Own(Model):
+        def __init__(self, *parts):
+            super().__init__()
+            self.parts = parts
+
+        def call(self, x):
+            for part in self.parts:
+                x = part(x)
+            return x
+
+    x, t, _ = data(rng)
+    ids = rng.integers(0, 10, (50, 4))
+    for wrap in (lambda *parts: Sequential(parts), Own):
+        for wrong, words in (
+            (t + 1, "in 0..2 .the model has 3 outputs., got 3"),
+            (t - 1, "got -1"),
+            (t + 0.5, "whole"),
+        ):
+            model = wrap(Dense(3, activation="softmax"))
+            model.compile("sgd", "sparse_categorical_crossentropy")
+            for call in (model.fit, model.train_on_batch, model.evaluate):
+                with pytest.raises(ValueError, match=f"labels must be .*{words}"):
+                    call(x, wrong)
+        for wrong in (ids + 1, ids - 1):
+            model = wrap(layers.Embedding(10, 3), layers.Flatten(), Dense(1))
+            model.compile("sgd", "mse")
+            for call in (model.fit, model.train_on_batch, model.evaluate):
+                with pytest.raises(ValueError, match=r"x must hold ids in 0\.\.9 \(the Embedding's input_dim is 10"):
+                    call(wrong, np.zeros(50))
+            with pytest.raises(ValueError, match=r"predict: x must hold ids in 0\.\.9"):
+                model.predict(wrong)
+
+
 def test_a_run_needs_a_row_of_settings_for_each_step(rng):
     x, t, _ = data(rng)
     model = net()

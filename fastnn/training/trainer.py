@@ -135,14 +135,12 @@ class Trainer(Criteria):
             return tree.pack(structure, x)
         return x[0] if len(x) == 1 else list(x)
 
+    def _specs_of(self, arrays):
+        return [Spec((None, *a.shape[1:]), self._type_of(a)) for a in arrays]
+
     def _form(self, x, y=(), w=()):
         dtype = self._float_type()
-        specs = self.input_specs()
-        if specs is None:
-            specs = [Spec((None, *a.shape[1:]), self._type_of(a)) for a in x]
-            if not self.built:
-                self._build_by_trial(specs[0] if len(specs) == 1 else list(specs))
-                specs = self.input_specs() or specs
+        specs = self.input_specs() or self._specs_of(x)
         inner = [
             Spec(s.shape[1:] if None not in s.shape[1:] else a.shape[1:], dtype if s.dtype != "int32" else s.dtype)
             for s, a in zip(specs, x, strict=True)
@@ -218,6 +216,12 @@ class Trainer(Criteria):
         else:
             given = adapters.as_list(x, names, "inputs", where)
         arrays = [adapters.as_rows(a, "x", where) for a in given]
+        if self.input_specs() is None:
+            if arrays[0].ndim == 1:
+                arrays[0] = arrays[0].reshape(-1, 1)
+            if self._trial[0] != graph.version():  # a call shows what outputs it has, and which inputs hold ids
+                found = self._specs_of(arrays)
+                self._build_by_trial(found[0] if len(found) == 1 else found)
         specs = self.input_specs()
         if specs is not None:
             for j, (a, s) in enumerate(zip(arrays, specs, strict=True)):
@@ -234,8 +238,6 @@ class Trainer(Criteria):
                     elif None not in wanted and int(np.prod(a.shape[1:])) == int(np.prod(wanted)):
                         hint = f"; x.reshape({(-1, *wanted)}) would fit"
                     raise ValueError(f"{where}: x must have shape {(None, *wanted)}, got {a.shape}{hint}")
-        elif arrays[0].ndim == 1:
-            arrays[0] = arrays[0].reshape(-1, 1)
         for a, ids in zip(arrays, self._ids(), strict=False):
             at = -1 if ids is None else _core.first_outside(a, ids)
             if at >= 0:
@@ -246,10 +248,10 @@ class Trainer(Criteria):
         return arrays
 
     def _ids(self):
-        """For each input of a functional model the number of ids it may hold, None where it goes to no Embedding."""
+        """For each input the number of ids it may hold, None where it goes to no Embedding."""
         source = getattr(self, "_functional", None) or self
         nodes = source.__dict__.get("_nodes")
-        return [_fewest_ids(nodes, t) for t in source._input_tensors] if nodes is not None else []
+        return self._trial[3] if nodes is None else [_fewest_ids(nodes, t) for t in source._input_tensors]
 
     def _known_input_names(self):
         return self.input_names if self.input_specs() is not None else None
@@ -314,8 +316,7 @@ class Trainer(Criteria):
 
     def _output_specs(self):
         source = getattr(self, "_functional", None) or self
-        outputs = source.__dict__.get("_outputs")
-        return outputs
+        return source.__dict__.get("_outputs") or self._trial[2]
 
     def _batch_size(self, batch_size, rows, where):
         if batch_size is None:
