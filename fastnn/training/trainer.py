@@ -614,7 +614,8 @@ class Trainer(Criteria):
     # ---- single batches ----
 
     def train_on_batch(self, x, y=None, sample_weight=None, class_weight=None, return_dict=False):
-        """One update on these samples. Returns the running loss, or [loss, metrics ...] (see `reset_metrics`)."""
+        """One update on these samples. Returns the running loss, or [loss, losses of several outputs ..., metrics ...]
+        (see `reset_metrics`)."""
         optimizer = self.optimizer
         call = self._calls_made.get("train") if sample_weight is None and class_weight is None else None
         if call is None or call[1] != graph.version() or not self._call_train(call[0], x, y):
@@ -696,9 +697,9 @@ class Trainer(Criteria):
         return _core.Call(step.core, forms, arrays.rows), step.version
 
     def _short_loss(self):
-        """The running loss alone."""
+        """The running loss, without metrics."""
         if len(self._losses) > 1 or self._has_penalty or self._loss_factors[0] != 1.0:
-            return self._logs()["loss"]
+            return _flat(self._logs())
         total, count = self._first_tracker.tolist()
         return total / count if count else 0.0
 
