@@ -170,6 +170,21 @@ def test_weights_alone(tmp_path, rng):
     assert all(np.array_equal(u, v) for u, v in zip(before, wrong.get_weights(), strict=True))
 
 
+def test_weights_of_like_names(tmp_path, rng):
+    class Own(layers.Layer):
+        def build(self, shape):
+            self.all = [self.add_weight((3,), "uniform", name=name) for name in ("w", "w", "w:1", "w")]
+
+        def call(self, x):
+            return x + sum(w.value for w in self.all)
+
+    model = Sequential([Input((3,)), Own()])
+    other = Sequential([Input((3,)), Own()])
+    model.save_weights(tmp_path / "w.safetensors")
+    other.load_weights(tmp_path / "w.safetensors")
+    assert len(model.weights) == 4 and same(other, model)
+
+
 def test_without_optimizer_and_without_compile(tmp_path, rng):
     x, t = data(rng)
     model = net()

@@ -17,11 +17,14 @@ from fastnn.saving.state import load_state, save_state
 
 def _paths(model):
     """A unique name for each variable, the same for every model of this configuration."""
-    names, counts = {}, {}
+    names, used = {}, set()
     for v in model.weights:
-        count = counts.get(v.path, 0)
-        counts[v.path] = count + 1
-        names[v] = v.path if count == 0 else f"{v.path}:{count}"
+        name, count = v.path, 0
+        while name in used:
+            count += 1
+            name = f"{v.path}:{count}"
+        used.add(name)
+        names[v] = name
     return names
 
 
