@@ -589,8 +589,11 @@ class Sequential(Model):
 
 
 def clone_model(model):
-    """A model of the same configuration with fresh weights."""
-    return type(model).from_config(model.get_config())
+    """A model of the same configuration with fresh weights; built, if the model is."""
+    clone = type(model).from_config(model.get_config())
+    if not clone.built and model._built_for is not None:
+        clone._build_by_trial(model._built_for)
+    return clone
 
 
 def model_from_json(text, custom_objects=None):

@@ -370,6 +370,25 @@ def test_configurations_make_equal_models(how, x):
     assert [layer.name for layer in other.layers] == [layer.name for layer in model.layers]
 
 
+def test_clones_of_subclassed_models_are_built(x):
+    class Two(Model):
+        def __init__(self, **kwargs):
+            super().__init__(**kwargs)
+            self.a, self.b = Dense(3), Dense(3)
+
+        def call(self, inputs):
+            return self.a(inputs[0]) + self.b(inputs[1])
+
+    model = Two()
+    model.predict([x, 2 * x])
+    other = clone_model(model)
+    assert not np.array_equal(other.get_weights()[0], model.get_weights()[0])
+    other.set_weights(model.get_weights())
+    near(model.predict([x, x]), other.predict([x, x]))
+    with pytest.raises(ValueError, match="needs 0 arrays, got 4; it is not built yet: call it on data first"):
+        clone_model(Two()).set_weights(model.get_weights())
+
+
 def test_configuration_of_custom_layers(x):
     register_keras_serializable("tests")(Block)
     model = Sequential([Input((4,)), Block(6, rate=0.2, name="block"), Dense(1)])

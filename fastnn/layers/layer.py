@@ -270,7 +270,8 @@ class Layer:
         """Sets all variables from a list of arrays, in the order of `weights`."""
         own = self.weights
         if len(weights) != len(own):
-            raise ValueError(f"{self.name}: set_weights needs {len(own)} arrays, got {len(weights)}")
+            hint = "" if self.built else "; it is not built yet: call it on data first"
+            raise ValueError(f"{self.name}: set_weights needs {len(own)} arrays, got {len(weights)}{hint}")
         arrays = [np.asarray(w) for w in weights]
         for v, w in zip(own, arrays, strict=True):
             if v.shape != w.shape:
