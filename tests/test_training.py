@@ -453,6 +453,16 @@ def test_subclassed_models_of_several_outputs(form, a, b, rng):
     assert found[0] == found[1]
 
 
+def test_single_batches_of_several_outputs_without_metrics(rng):
+    x, t, y = data(rng)
+    inputs = Input((6,))
+    model = Model(inputs, [Dense(3, activation="softmax")(inputs), Dense(2)(inputs)])
+    model.compile(optimizers.SGD(0.0), ["sparse_categorical_crossentropy", "mse"])
+    total, *parts = model.train_on_batch(x, [t, y])
+    assert len(parts) == 2 and total == pytest.approx(sum(parts))
+    assert model.evaluate(x, [t, y], verbose=0) == pytest.approx([total, *parts])
+
+
 def test_labels_and_ids_of_models_without_an_input_are_checked(rng):
     class Own(Model):
         def __init__(self, *parts):
