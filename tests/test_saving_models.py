@@ -6,7 +6,7 @@ import pickle
 import numpy as np
 import pytest
 
-from fastnn import layers, losses, metrics, ops, optimizers
+from fastnn import layers, losses, metrics, ops, optimizers, saving
 from fastnn.layers import Dense, Dropout, Input
 from fastnn.models import Model, Sequential, load_model
 from fastnn.optimizers import schedules
@@ -168,6 +168,15 @@ def test_weights_alone(tmp_path, rng):
     with pytest.raises(ValueError, match="does not fit"):
         wrong.load_weights(tmp_path / "w.safetensors")
     assert all(np.array_equal(u, v) for u, v in zip(before, wrong.get_weights(), strict=True))
+
+
+def test_keras_functions_of_saving(tmp_path):
+    a, b = net(), net()
+    saving.save_model(a, tmp_path / "m.safetensors")
+    assert same(a, saving.load_model(tmp_path / "m.safetensors"))
+    saving.save_weights(a, tmp_path / "w.npz")
+    saving.load_weights(b, tmp_path / "w.npz")
+    assert same(a, b)
 
 
 def test_weights_of_like_names(tmp_path, rng):
