@@ -500,6 +500,24 @@ def test_resize_is_two_matrices_and_its_gradient_their_transposes(interpolation,
         np.testing.assert_allclose(single, expected, atol=1e-5)
 
 
+def test_the_nearest_of_two_pixels_equally_near_is_the_later():
+    """Between them rounding decided: the middle of 47 pixels is the border of 6 in the middle."""
+    for n, m in ((6, 47), (120, 11), (7, 3), (1, 5)):
+        expected = [(2 * j + 1) * n // (2 * m) for j in range(m)]
+        assert ops.image.resize_matrix(n, m, "nearest").argmax(axis=1).tolist() == expected
+
+
+@pytest.mark.parametrize("value", [0.0, 255.0, -1e9])
+def test_padding_to_an_aspect_ratio_leaves_the_pixels(value):
+    x = images((2, 4, 2, 3), np.float32)
+    y = run(lambda t: ops.image.resize(t, (4, 4), pad_to_aspect_ratio=True, fill_value=value), [x], "float32")
+    np.testing.assert_array_equal(y, np.pad(x, ((0, 0), (0, 0), (1, 1), (0, 0)), constant_values=value))
+    with pytest.raises(TypeError, match="fill_value must be a number, got 'white'"):
+        ops.image.resize(x, (4, 4), pad_to_aspect_ratio=True, fill_value="white")
+    with pytest.raises(ValueError, match=r"resize: images must have at least one pixel, got shape \(2, 0, 2, 3\)"):
+        ops.image.resize(x[:, :0], (4, 4))
+
+
 def test_normalization_adapts():
     rng = np.random.default_rng(2)
     x = rng.integers(0, 256, (5000, 4, 3), dtype=np.uint8)

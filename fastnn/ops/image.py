@@ -8,10 +8,10 @@ import numpy as np
 
 from fastnn.graph import Spec, Tensor
 from fastnn.kernels.augmentation import AFFINE, FILL_MODES, MIRRORS
-from fastnn.ops import elementwise as ew
 from fastnn.ops import movement as sh
 from fastnn.ops.core import NoGradient, Op, apply, common_dtype, is_batched, make, register, size
 from fastnn.ops.core import shape_of as _shape
+from fastnn.utils import checks
 
 _DRAW = 100.0  # ns a sample
 
@@ -278,6 +278,7 @@ def affine_transform(images, transform, interpolation="bilinear", fill_mode="con
         raise ValueError(f"{where}: interpolation must be 'bilinear' or 'nearest', got {interpolation!r}")
     if fill_mode not in FILL_MODES:
         raise ValueError(f"{where}: fill_mode must be one of {', '.join(FILL_MODES)}, got {fill_mode!r}")
+    fill_value = checks.number(where, "fill_value", fill_value)
     if len(_shape(images)) == 3 and not isinstance(images, Tensor):
         return affine_transform(np.asarray(images)[None], transform, interpolation, fill_mode, fill_value)[0]
     _rank_4(where, images)
@@ -313,7 +314,7 @@ INTERPOLATIONS = (*_KERNELS, "nearest")
 
 def resize_matrix(n, m, interpolation="bilinear", antialias=False):
     """(m, n): the weights of n pixels in each of m; the pixels' centers divide the side evenly."""
-    at = (np.arange(m) + 0.5) * (n / m)
+    at = (np.arange(m) + 0.5) * n / m
     if interpolation == "nearest":
         return (np.minimum(np.floor(at), n - 1)[:, None] == np.arange(n)).astype(float)
     scale = max(n / m, 1) if antialias else 1
@@ -337,10 +338,13 @@ def resize(images, size, interpolation="bilinear", antialias=False, crop_to_aspe
         raise ValueError(f"{where}: interpolation must be one of {', '.join(INTERPOLATIONS)}, got {interpolation!r}")
     if fill_mode != "constant":
         raise ValueError(f"{where}: fill_mode must be 'constant', got {fill_mode!r}")
+    fill_value = checks.number(where, "fill_value", fill_value)
     if crop_to_aspect_ratio and pad_to_aspect_ratio:
         raise ValueError(f"{where}: only one of crop_to_aspect_ratio and pad_to_aspect_ratio can be True")
     _rank_4(where, images)
     h, w = _shape(images)[1:3]
+    if 0 in (h, w):
+        raise ValueError(f"{where}: images must have at least one pixel, got shape {_shape(images)}")
     if crop_to_aspect_ratio:
         images = center(images, max(min(h, int(w * height / width)), 1), max(min(w, int(h * width / height)), 1))
     elif pad_to_aspect_ratio:
@@ -372,5 +376,4 @@ def _pad(images, top, left, value):
     """`value` around images: `top` rows above and below, `left` columns on both sides."""
     n, h, w, channels = _shape(images)
     begin = (top, left, 0) if n is None else (0, top, left, 0)
-    grown = sh.SliceGrad((n, h + 2 * top, w + 2 * left, channels), begin, (1,) * len(begin))
-    return ew.affine(apply(grown, ew.affine(images, 1.0, -value)), 1.0, value)
+    return apply(sh.SliceGrad((n, h + 2 * top, w + 2 * left, channels), begin, (1,) * len(begin), value), images)

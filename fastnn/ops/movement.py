@@ -183,12 +183,13 @@ def _slice_layout(shape, begin, sizes, steps):
 
 @register
 class SliceGrad(Op):
-    """Zeros of `shape` with dy in the slice."""
+    """`value` everywhere in `shape`, with dy in the slice."""
 
     name = "slice_grad"
 
-    def __init__(self, shape, begin, steps):
+    def __init__(self, shape, begin, steps, value=0.0):
         self.shape, self.begin, self.steps = tuple(shape), tuple(begin), tuple(steps)
+        self.value = float(value)
 
     def infer(self, dy):
         return Spec(self.shape, dy.dtype)
@@ -201,7 +202,7 @@ class SliceGrad(Op):
     def lower(self, b, outs, ins):
         batched = is_batched(self.shape)
         n = size(self.shape)
-        b.run("fill", outs, (1, n) if batched else (n, 1), (0.0,), cost=n * 0.1, batched=batched)
+        b.run("fill", outs, (1, n) if batched else (n, 1), (self.value,), cost=n * 0.1, batched=batched)
         dy = ins[0]
         inner = dy.shape[1:] if batched else dy.shape
         sizes, strides, offset = _slice_layout(self.shape, self.begin, inner, self.steps)
