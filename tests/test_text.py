@@ -320,6 +320,16 @@ def test_cosmul_by_its_formula(vectors):
     np.testing.assert_allclose([found["king"], found["apple"]], [score[0], score[4]], rtol=1e-5)
 
 
+@pytest.mark.parametrize("dtype, scale", [("float16", 1e-3), ("float16", 1e3), ("float32", 1e-25), ("float32", 1e25)])
+def test_cosines_of_tiny_and_huge_vectors(vectors, dtype, scale):
+    """Their squares are 0 or infinite in their own type."""
+    other = text.WordVectors(vectors.words, (vectors.matrix * scale).astype(dtype))
+    np.testing.assert_allclose(other.normalized(), vectors.normalized(), atol=2e-3)
+    expected = dict(vectors.most_similar("king"))
+    for found in (other.most_similar("king"), other.nearest(other["king"], exclude=["king"])):
+        assert {word: pytest.approx(score, abs=5e-3) for word, score in found} == expected
+
+
 def test_wrong_questions(vectors):
     with pytest.raises(KeyError, match="'cow' is not one of the 5 words that have vectors"):
         vectors["cow"]

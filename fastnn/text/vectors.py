@@ -51,9 +51,10 @@ class WordVectors:
         return self.matrix[self._number(words)]
 
     def normalized(self):
-        """The matrix with rows of length 1 (those of length 0 stay so)."""
-        length = np.linalg.norm(self.matrix, axis=1, keepdims=True)
-        return self.matrix / np.where(length > 0, length, 1).astype(self.matrix.dtype)
+        """The matrix with rows of length 1 (those of length 0 stay so), float32 where it is float16."""
+        # squares of float16 and float32 fit a double
+        length = np.sqrt(np.einsum("ij,ij->i", self.matrix, self.matrix, dtype=np.float64))[:, None]
+        return self.matrix / np.where(length > 0, length, 1).astype(np.result_type(self.matrix, np.float32))
 
     def similarity(self, a, b):
         """Cosine of the angle between the vectors of two words."""
@@ -65,13 +66,14 @@ class WordVectors:
 
     def nearest(self, vector, topn=10, exclude=()):
         """[(word, cosine)] of the words nearest to a vector, best first."""
-        vector = np.asarray(vector, self.matrix.dtype)
+        vector = np.asarray(vector, np.float64)
         if vector.shape != (self.vector_size,):
             raise ValueError(f"WordVectors.nearest: vector must have shape ({self.vector_size},), got {vector.shape}")
         length = np.linalg.norm(vector)
         if not (np.isfinite(length) and length > 0):
             raise ValueError(f"WordVectors.nearest: vector must have a positive finite length, got {length}")
-        return self._best(self.normalized() @ (vector / length), topn, exclude)
+        unit = self.normalized()
+        return self._best(unit @ (vector / length).astype(unit.dtype), topn, exclude)
 
     def most_similar(self, positive=(), negative=(), topn=10, method="3cosadd"):
         """[(word, score)] of the words nearest to all of `positive` and farthest from all of `negative`, best first;
