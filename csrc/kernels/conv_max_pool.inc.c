@@ -9,8 +9,9 @@
  *      [22] are not used; the pool's as in conv_pooled.inc.c
  *   f  [0] alpha of the activation   split  FN_SPLIT_ROWS: images
  *
- * CONV_PLANAR is for images of one channel, few filters, windows of 2x2, two apart: vectors run along the pixels of two
- * rows, so that all of their lanes count, and the filters' elements are broadcast. What is pooled has never been stored.
+ * CONV_PLANAR is for images of one channel, few filters, windows of 2x2, two apart and all within what is pooled: vectors
+ * run along the pixels of two rows, so that all of their lanes count, and the filters' elements are broadcast. What is
+ * pooled has never been stored.
  */
 enum {
     CONV_PLANAR = 7,

@@ -338,7 +338,8 @@ def emit_forward_pool(run, y, index, x, w, bias, images, g, pool, batched, dtype
     """y = max_pool(act(conv(x, w) + bias)), and its index or None."""
     code = choose(g, dtype == "float64")
     plain = g.ci == g.sh == g.sw == g.dh == g.dw == 1 and tuple(pool[5:]) == (2, 2, 2, 2, 0, 0)
-    if code == _SMALL and plain and activation <= ACTIVATIONS["relu"]:
+    inside = 2 * pool[3] <= g.oh and 2 * pool[4] <= g.ow
+    if code == _SMALL and plain and inside and activation <= ACTIVATIONS["relu"]:
         code = _PLANAR
     run("conv2d_max_pool", (y, x, w, bias, index), (*ints_of(images, g, activation, 0, code), 0, *pool[3:]), (alpha,),
         cost=g.cost * images, batched=batched)  # fmt: skip
