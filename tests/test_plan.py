@@ -349,6 +349,7 @@ CONVOLUTIONS = {
 
 @pytest.mark.parametrize("net", list(CONVOLUTIONS))
 def test_convolutions(net, rng, real):
+    fastnn.utils.set_random_seed(3)  # of chance weights, windows of a pool may hold two pixels too near for one order
     model = CONVOLUTIONS[net]()
     check(model, numbers(rng, ROWS, *model.input_shape[1:]), rng.integers(0, 4, ROWS),
           optimizer=optimizers.SGD(0.01, momentum=0.9), loss="sparse_categorical_crossentropy")  # fmt: skip
